@@ -52,7 +52,7 @@ def page_of(payment: Payment) -> Page:
             text = f"Your bank takes a few days for {amount}. Your credit comes when it has paid."
             return Page("On its way", text, DASHBOARD)
         case "open" | "creating":
-            link = DASHBOARD if payment.url is None else PageLink("Go on paying", payment.url)
+            link = PageLink("Go on paying", payment.url) if payment.url else DASHBOARD
             return Page("Not paid", f"You have not paid {amount}. Nothing was taken from your account.", link)
         case "no_customer":
             return Page(

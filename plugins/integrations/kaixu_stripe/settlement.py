@@ -54,8 +54,9 @@ async def settle(call: Any, payment_id: int) -> Payment:
         return msgspec.structs.replace(payment, status="no_customer")
     if booked is None:
         return payment  # a later reading was faster
-    for note in notes_of(booked, facts):
-        call.note("warn", note, payment=payment.reference, customer_id=payment.customer_id)
+    if (booked.status, booked.credited_cents) != (payment.status, payment.credited_cents):
+        for note in notes_of(booked, facts):
+            call.note("warn", note, payment=payment.reference, customer_id=payment.customer_id)
     return booked
 
 

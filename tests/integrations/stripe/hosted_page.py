@@ -17,6 +17,10 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pay<
 <a href="{cancel}">Cancel</a></body></html>"""
 
 
+DONE = """<!doctype html><html lang="en"><head><title>Done</title><link rel="icon" href="data:,"></head>
+<body><a href="{back}">Return to the shop</a></body></html>"""
+
+
 async def hosted_page(stripe: Stripe, request: web.Request) -> web.StreamResponse:
     """Show it, or pay and send the browser back."""
     session = stripe.objects[request.path.removeprefix("/pay/")]
@@ -25,7 +29,8 @@ async def hosted_page(stripe: Stripe, request: web.Request) -> web.StreamRespons
     if request.method == "POST":
         form = await request.post()
         stripe.pay(session["id"], str(form["card"])[-4:], later=form["do"] == "debit")
-        raise web.HTTPSeeOther(session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
+        back = html.escape(session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
+        return web.Response(text=DONE.format(back=back), content_type="text/html")
     text = PAGE.format(
         name=html.escape(session["_name"]),
         dollars=f"{session['amount_total'] / 100:.2f}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: What a fixture has of features that a plain payment does not use.
-UNUSED = {
+UNUSED: dict[str, dict[str, Any]] = {
     "checkout.session": {
         "adaptive_pricing": {"enabled": False}, "after_expiration": None, "collected_information": None, "consent": None,
         "consent_collection": None, "currency_conversion": None, "custom_text": {

@@ -23,6 +23,9 @@ from .objects import made
 from .parameters import nested, problems
 
 KEY = "sk_test_stand_in"
+
+#: Where the pages of sessions are, as browsers see it: tests of browsers route it to the stand-in.
+HOSTED = "https://checkout.stripe.test"
 SECRET = "whsec_of_the_stand_in"
 
 #: How long an idempotency key is known.
@@ -198,7 +201,7 @@ class Stripe:
         """A delivery of an event: its body and headers, signed by Stripe's library."""
         body = json.dumps(event)
         moment = int(time.time() if at is None else at)
-        header = stripe.WebhookSignature.generate_signature_header(body, secret, moment)  # type: ignore[no-untyped-call]
+        header = stripe.WebhookSignature.generate_signature_header(body, secret, moment)
         return body.encode(), {"stripe-signature": header, "content-type": "application/json; charset=utf-8"}
 
     # Its API
@@ -315,7 +318,7 @@ class Stripe:
             customer_email=values.get("customer_email"), success_url=values["success_url"],
             cancel_url=values["cancel_url"], expires_at=expires_at, status="open", payment_status="unpaid",
         )  # fmt: skip
-        session["url"] = f"{self.url}/pay/{session['id']}"
+        session["url"] = f"{HOSTED}/pay/{session['id']}"
         session["_intent"] = values.get("payment_intent_data", {})
         session["_name"] = item["price_data"]["product_data"]["name"]
         return self.expanded(session, [])
