@@ -81,8 +81,8 @@ async def begin_auto(
         f"""
         insert into payment (reference, customer_id, kind, status, month, amount_cents, currency, crossing, day,
                              day_number)
-        select 'kaixu-auto-' || $2::text, $1, 'auto', 'creating', to_char(now() at time zone 'UTC', 'YYYY-MM'), $3, $4,
-               $2, (now() at time zone 'UTC')::date, count(*) + 1
+        select 'kaixu-auto-' || $2::uuid, $1, 'auto', 'creating', to_char(now() at time zone 'UTC', 'YYYY-MM'), $3, $4,
+               $2::uuid, (now() at time zone 'UTC')::date, count(*) + 1
           from payment
          where customer_id = $1 and day = (now() at time zone 'UTC')::date
         having count(*) < $5

@@ -72,12 +72,12 @@ def error_of(error: stripe.StripeError) -> Exception:
         return cause if isinstance(cause, KaixuError) else UpstreamError("Stripe could not be reached")
     if isinstance(error, stripe.CardError):
         return Declined(error.code or "card_declined", intent_of(error))
-    if isinstance(error, stripe.RateLimitError):
+    if error.http_status == 429:
         wait_s = retry_after(httpx.Headers(dict(error.headers or {})))
         busy = UpstreamBusy("Stripe takes no more requests now", retry_after_s=ceil(wait_s or 5))
         busy.status = 429
         return busy
-    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+    if error.http_status in (401, 403):
         return UpstreamError("Stripe refuses the gateway's key", hint="Your operator has to set another one.")
     if isinstance(error, stripe.InvalidRequestError):
         if error.code == "resource_missing":

@@ -133,8 +133,8 @@ async def test_the_month_that_was_asked_for_gets_the_credit(shop: Shop, stripe: 
     stripe.pay(session["id"])
     await shop.deliver_all()
     assert await shop.credit() == 0
-    row = await shop.pool.fetchrow("select month from kaixu.topup where customer_id = $1", shop.customer_id)
-    assert f"{row['month']:%Y-%m}" == month
+    booked = await shop.pool.fetchval("select month from kaixu.topup where customer_id = $1", shop.customer_id)
+    assert f"{booked:%Y-%m}" == month
 
 
 async def test_a_month_that_is_over_when_the_bank_pays_is_the_present_one(shop: Shop, stripe: Stripe) -> None:
@@ -229,8 +229,8 @@ async def test_a_dispute_takes_back_until_it_is_won(shop: Shop, stripe: Stripe, 
     stripe.close_dispute(dispute, end)
     await shop.deliver_all()
     assert await shop.credit() == credited
-    row = await shop.pool.fetchrow("select * from kaixu_stripe.dispute where id = $1", dispute)
-    assert (row["status"], row["amount_cents"], row["customer_id"]) == (end, 2000, shop.customer_id)
+    query = "select status, amount_cents, customer_id from kaixu_stripe.dispute where id = $1"
+    assert [tuple(row) for row in await shop.pool.fetch(query, dispute)] == [(end, 2000, shop.customer_id)]
 
 
 async def test_an_event_that_stripe_cannot_be_asked_about_is_tried_again(shop: Shop, stripe: Stripe) -> None:
@@ -292,7 +292,7 @@ async def test_a_deleted_customer_s_payment_is_told_and_credited_to_nobody(shop:
     await shop.settled()
     stripe.bank_pays(session["id"])
     await shop.deliver_all()
-    row = await shop.pool.fetchrow("select status from kaixu_stripe.payment where session_id = $1", session["id"])
-    assert row["status"] == "no_customer"
+    status = await shop.pool.fetchval("select status from kaixu_stripe.payment where session_id = $1", session["id"])
+    assert status == "no_customer"
     assert await shop.notes("a deleted customer has paid")
     assert await shop.topups() == []
