@@ -16,7 +16,7 @@ import msgspec
 from kaixu.plugin.access import Auth, Key, Method, Operator, OperatorScope, Public, Rank, Rate
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.money import Grant
-from kaixu.plugin.operation import Free, Integration, Job, Operation, OperationAdmission, Retry, Schedule
+from kaixu.plugin.operation import Free, Integration, Job, JobAdmission, Operation, OperationAdmission, Retry, Schedule
 from kaixu.plugin.options import Options
 from kaixu.plugin.reaction import Reaction
 
@@ -139,6 +139,13 @@ def check_offer(integration: Integration, one: Offer) -> None:
                 check_number("at_once", one.at_once, MOST_AT_ONCE)
             if one.on_failed is not None:
                 check_handler(one.on_failed)
+            if one.admission not in get_args(JobAdmission):
+                raise PluginError(f'its `admission` is "call" or "none", not {one.admission!r:.40}')
+            if one.admission == "none" and not isinstance(one.charge, Free):
+                raise PluginError(
+                    'with `admission="none"` a job must be Free: what it does is billed by `db.charge`, to the key of '
+                    "the hold"
+                )
         else:
             check_charge(one.charge, book_names(integration))
             check_on_failure(integration, one)

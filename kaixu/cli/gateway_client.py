@@ -20,6 +20,7 @@ class GatewayClient:
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
         self._key = key
+        self._http: httpx.Client | None = None
         try:
             self._base = httpx.URL(self.url)
         except httpx.InvalidURL:
@@ -47,14 +48,15 @@ class GatewayClient:
             sent["content-type"] = "application/json"
         sent["authorization"] = f"Bearer {self._key}"
         try:
-            with httpx.Client(timeout=TIMEOUT, follow_redirects=False) as http:
-                response = http.request(
-                    method,
-                    self.address_of(path),
-                    content=content,
-                    params=None if query is None else dict(query),
-                    headers=sent,
-                )
+            if self._http is None:  # kept: a command may send thousands of requests, from threads
+                self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+            response = self._http.request(
+                method,
+                self.address_of(path),
+                content=content,
+                params=None if query is None else dict(query),
+                headers=sent,
+            )
         except httpx.HTTPError as error:
             raise CommandError(
                 f"the gateway at {self.url} does not answer: {type(error).__name__}",
@@ -63,6 +65,11 @@ class GatewayClient:
         if not response.is_success and response.status_code not in accept:
             raise refused(response)
         return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            self._http.close()
 
     def json(self, method: str, path: str, body: Any = None, **query: str | int) -> Any:
         """See `kaixu.plugin.GatewayClient.json`."""

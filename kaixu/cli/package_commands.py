@@ -214,7 +214,11 @@ def client_command(name: str, function: Any) -> Callable[..., None]:
                 raise CommandError(
                     f"`kaixu {name}` needs a key", hint="Set KAIXU_KEY, or give --key. Your operator issues keys."
                 )
-            function(GatewayClient(url, key), **given)
+            gateway = GatewayClient(url, key)
+            try:
+                function(gateway, **given)
+            finally:
+                gateway.close()
         except CommandError as error:
             hint = None if error.hint is None else printable(error.hint)
             raise fail(printable(error.message), hint=hint) from None

@@ -204,7 +204,8 @@ class CountingApp:
     async def finished(self, most_s: float) -> None:
         """Wait until no request runs, at most `most_s`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.idle.wait(), most_s)
+            async with asyncio.timeout(most_s):
+                await self.idle.wait()
 
 
 SERVERS: dict[str, Serve] = {"hypercorn": hypercorn, "granian": granian}

@@ -49,7 +49,7 @@ class IntegrationRunner:
         data = await self.payload_of(job)
         payload = msgspec.json.decode(data, type=handler.payload)
         lease.retry = handler.retry
-        if job.key_id is None:
+        if job.key_id is None or handler.admission == "none":
             await self.run_unowned(state, handler, payload, job, lease)
             return
         caller = Caller(

@@ -87,7 +87,8 @@ class Worker:
                     unread = True
                 if not may_be_more:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.wake.wait(), POLL_S)
+                        async with asyncio.timeout(POLL_S):
+                            await self.wake.wait()
 
     async def claim(self) -> bool:
         """Claim and start jobs for all free slots; return whether there may be more jobs."""

@@ -212,7 +212,8 @@ class Ledger:
         spool is written; then new calls are admitted.
         """
         try:
-            await asyncio.wait_for(self.pool.fetchval("select 1"), 3)
+            async with asyncio.timeout(3):
+                await self.pool.fetchval("select 1")
             await self.restore_holds()
             await self.replay()
         except (DatabaseAway, *AWAY):

@@ -348,14 +348,16 @@ def transactions_for(
         if blobs and submitter.customer_id is None:
             raise ValueError(f"job `{name}` has no customer, so its payload cannot contain blobs")
         job_id = uuid4()
+        # Nobody asks for the key of a job without admission, so that it can be revoked meanwhile.
+        owner = submitter if job.admission == "call" else Submitter(submitter.request_id, submitter.customer_id)
         return NewJob(
             id=job_id,
             kind=name,
             customer_id=submitter.customer_id,
-            key_id=submitter.key_id,
-            install_id=submitter.install_id,
-            app_id=submitter.app_id,
-            build_id=submitter.build_id,
+            key_id=owner.key_id,
+            install_id=owner.install_id,
+            app_id=owner.app_id,
+            build_id=owner.build_id,
             request_id=submitter.request_id,
             payload=sealer.seal(msgspec.json.encode(payload), about_job(job_id, "payload")),
             provider=integration.name,

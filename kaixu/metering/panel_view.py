@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import date
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import httpx
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.plugin.access import Caller
+from kaixu.plugin.book import BookMonth
 from kaixu.plugin.errors import NotFound, TicketClosed
 from kaixu.plugin.job import JobView
 from kaixu.plugin.money import Balance
@@ -147,6 +149,10 @@ class PanelView:
         if declared.schema is None:
             raise ValueError(f"integration `{declared.name}` declares no tables")
         return self._gate.databases.reading(declared.name, is_open=self.is_open)
+
+    async def book(self, name: str, month: date | None = None) -> BookMonth:
+        """See `kaixu.plugin.PanelView.book`."""
+        return await self._customer_data.book(name, month or date.fromisoformat(f"{self.month}-01"))
 
     async def balance(self) -> Balance:
         """See `kaixu.plugin.PanelView.balance`."""

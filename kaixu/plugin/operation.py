@@ -69,6 +69,9 @@ KeyedCharge = PerCall | PerUnit | Monthly
 #: What is checked before an operation is run: "call", everything; "key", that the key may be used.
 OperationAdmission = Literal["call", "key"]
 
+#: How much of an admission a job has when it runs: all checks of its key, customer and caps, or none.
+JobAdmission = Literal["call", "none"]
+
 #: What becomes of an operation's charge if it fails after a vendor may have worked for it.
 OnFailure = Literal["release", "charge_counted"]
 
@@ -370,6 +373,9 @@ class Job(msgspec.Struct, frozen=True):
     in time. It gets a `FailedCall`. `at_once` is how many jobs of this name may run at a time for one customer. A field
     that is added to the type of the payload needs a default: enqueued jobs do not have it. For `holds` and `on_failure`
     see `OperationSettings`; a failed attempt is one call.
+
+    `admission`: "none" is for watching and cleaning, which must go on after the key was revoked, the customer switched
+    off or its cap reached. Such a job is `Free`, has no key, and is neither shown to its customer nor cancelled by it.
     """
 
     name: str
@@ -382,6 +388,7 @@ class Job(msgspec.Struct, frozen=True):
     at_once: int | None = None
     holds: Sequence[str] = ()
     on_failure: OnFailure | None = None
+    admission: JobAdmission = "call"
 
 
 class Schedule(msgspec.Struct, frozen=True):

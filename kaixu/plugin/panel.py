@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import date
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import httpx
 import msgspec
 
 from kaixu.plugin.access import Caller
+from kaixu.plugin.book import BookMonth
 from kaixu.plugin.integration_wire import BlockingWire
 from kaixu.plugin.job import JobView
 from kaixu.plugin.money import Balance
@@ -115,6 +117,10 @@ class PanelView(Protocol):
 
     def db(self) -> AbstractAsyncContextManager[ReadDatabase]:
         """Read the plugin's own tables."""
+        ...
+
+    async def book(self, name: str, month: date | None = None) -> BookMonth:
+        """A month of the view's customer in a book: the one that the page shows, if none is said. See `Call.book`."""
         ...
 
     async def balance(self) -> Balance:

@@ -199,7 +199,8 @@ class MonitorTail:
         while True:
             is_hint = True
             try:
-                await asyncio.wait_for(self._hint.wait(), self._poll_s())
+                async with asyncio.timeout(self._poll_s()):
+                    await self._hint.wait()
             except TimeoutError:
                 is_hint = False
             self._hint.clear()

@@ -146,7 +146,8 @@ class Viewer:
             return [TailWarning(f"{dropped} events were dropped: this viewer reads too slowly", dropped)]
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._wake.wait()
         return []
 
     async def _read_again(self, read: Callable[[], Awaitable[list[TailEvent]]]) -> Sequence[TailEvent | TailWarning]:

@@ -129,15 +129,19 @@ class CancelledJob(msgspec.Struct, frozen=True):
 CANCEL = Query(
     CancelledJob,
     """
-    select status
-      from kaixu.cancel_job(p_job_id => $1, p_integration => null, p_customer_id => $2) status
-     where status is not null
+    select c.status
+      from kaixu.job j
+     cross join lateral kaixu.cancel_job(p_job_id => j.id, p_integration => null, p_customer_id => $2) c (status)
+     where j.id = $1 and c.status is not null and ($2::bigint is null or j.key_id is not null)
     """,
 )
 
 
 async def cancel_job(db: Connection, job_id: UUID, *, customer_id: int | None) -> str | None:
-    """Cancel a job; its status then, or None if there is no such job. A running job ends when its worker stops it."""
+    """Cancel a job of this customer; with None, of any. Its status then, or None if there is no such job.
+
+    A running job ends when its worker stops it.
+    """
     row = await CANCEL.one(db, job_id, customer_id)
     return None if row is None else row.status
 
@@ -182,9 +186,10 @@ UNENDED = """
 
 
 async def count_queued(db: Connection, customer_id: int, most: int) -> int:
-    """The number of this customer's queued jobs, counted up to `most`."""
+    """The number of the queued jobs that this customer's keys have submitted, counted up to `most`."""
     count: int = await db.fetchval(
-        "select count(*) from (select from kaixu.job where account = $1 and status = 'queued' limit $2) q",
+        "select count(*) from (select from kaixu.job where account = $1 and status = 'queued' and key_id is not null"
+        " limit $2) q",
         customer_id,
         most,
     )

@@ -64,7 +64,8 @@ class Listener:
             self._heard()  # what was written while nobody listened
             while not lost.is_set():
                 try:
-                    await asyncio.wait_for(lost.wait(), CHECK_S)
+                    async with asyncio.timeout(CHECK_S):
+                        await lost.wait()
                 except TimeoutError:
                     await connection.execute("select 1", timeout=ANSWER_S)
         except FAILURES:

@@ -39,7 +39,8 @@ class Pools:
         """Close all pools."""
         for pool in (self.searches, self.reports, self.general, self.money):
             try:
-                await asyncio.wait_for(pool.close(), CLOSE_S)
+                async with asyncio.timeout(CLOSE_S):
+                    await pool.close()
             except AWAY:
                 pool.terminate()
 

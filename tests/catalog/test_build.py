@@ -354,17 +354,16 @@ def test_what_served_and_would_fail_is_named_and_what_is_new_or_off_is_not(folde
 
 
 def test_the_integrations_of_the_shipped_file_are_off_without_their_plugins(tmp_path: Path) -> None:
-    text = "integrations:\n  push: {}\n  github: {client_id: '${GITHUB_CLIENT_ID}'}\n  stripe: {secret_key: x, price: {a: 1}}\n"
+    text = "integrations:\n  github: {client_id: '${GITHUB_CLIENT_ID}'}\n  stripe: {secret_key: x, price: {a: 1}}\n"
     (tmp_path / "kaixu.yaml").write_text(text)
     catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path, strict=True)
     assert {name: (one.state, one.reason) for name, one in catalog.integrations.items()} == {
-        "push": ("off", "the plugin `push` (KaixuPush) is not installed"),
         "github": ("off", "the plugin `github` (GitHub push) is not installed, and GITHUB_CLIENT_ID is not set"),
         "stripe": ("off", "the plugin `stripe` (Stripe) is not installed"),
     }
     assert catalog.mistakes == []
     states = {one.name: one.state for one in catalog.plugins if one.kind == "integration"}
-    assert states == {"push": "off", "github": "off", "stripe": "off"}
+    assert states == {"github": "off", "stripe": "off"}
 
 
 @pytest.mark.parametrize("section", ["pusch: {}", "push: {plugin: pusch}", "push: {plugin: ./push.py}"])

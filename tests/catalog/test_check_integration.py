@@ -166,6 +166,11 @@ OPERATION = "operation `ping.a`: "
         ("[op(at_once=1, auth=Operator())]", f"{OPERATION}`at_once` counts the calls of customers"),
         ("[], jobs=[Job('ping.j', plain, Nothing, free)]", "job `ping.j`: its handler must be an `async def`"),
         ("[], jobs=[Job('ping.j', do, int, free)]", "job `ping.j`: its `payload` must be a subclass of msgspec.Struct"),
+        ("[], jobs=[Job('ping.j', do, Nothing, free, admission='key')]", 'job `ping.j`: its `admission` is "call" or'),
+        (
+            "[], jobs=[Job('ping.j', do, Nothing, PerCall('a'), admission='none')]",
+            'job `ping.j`: with `admission="none"` a job must be Free',
+        ),
         ("[], jobs=[Job('ping.j', do, Nothing, free, retry=3)]", "job `ping.j`: its `retry` must be a Retry"),
         ("[], schema=3", "`schema` of integration `ping` must name a folder, not 3"),
         ("[], schedules=[Schedule('ping.s', do, 0.1, 'why')]", "schedule `ping.s`: it cannot run more often than"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import get_args, get_type_hints
+from textwrap import indent
+from typing import Any, get_args, get_type_hints
 
 import asyncpg
 import pytest
@@ -17,6 +18,7 @@ from kaixu.gateway.app import Application
 from kaixu.metering.panels import PanelLoads
 from kaixu.plugin import panels
 from kaixu.plugin.access import Caller
+from kaixu.plugin.testing import FakeView, load_panel
 from tests.api.admin.conftest import app as app  # a fixture
 from tests.api.admin.conftest import services as services  # a fixture
 from tests.api.test_operations import House
@@ -66,6 +68,10 @@ async def test_the_panel_shows_the_colour_and_its_form_changes_it(
     body = {"customer_id": customer_id, "colour": "blue"}
     assert await house.ask("POST", "/v1/wall/paint", body, key=admin_token()) == (200, {"ok": True})
     assert await colour() == "blue"
+    names: dict[str, Any] = {"load_panel": load_panel, "FakeView": FakeView, "panels": panels}
+    exec(f"async def check():\n{indent(block('python', 'FakeView('), '    ')}", names)
+    names["INTEGRATION"] = state.integration
+    await names["check"]()
 
 
 async def test_the_form_with_a_file_is_one_for_the_upload(

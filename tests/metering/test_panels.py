@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.config.sections import IntegrationSection
@@ -19,6 +21,7 @@ from kaixu.edge.services import Services
 from kaixu.metering.panels import AT_ONCE, PanelLoads
 from kaixu.plugin import panels
 from kaixu.plugin.access import Caller
+from kaixu.plugin.book import Book
 from kaixu.plugin.errors import (
     DatabaseBusy,
     HostNotDeclared,
@@ -252,6 +255,24 @@ async def test_a_secret_is_sent_to_declared_hosts_and_not_told(shop: Shop) -> No
 async def view_of(view: PanelView) -> PanelView:
     """The view itself."""
     return view
+
+
+async def test_a_view_reads_the_months_of_the_integrations_books(shop: Shop) -> None:
+    one, other = await customer(shop.pool), await customer(shop.pool)
+    for month, spent in (("2026-10-01", 7), ("2026-11-01", 5)):
+        await shop.pool.execute(
+            "insert into kaixu.customer_month (customer_id, month, book, spent_nusd) values ($1, $2, 'shop', $3)",
+            one,
+            date.fromisoformat(month),
+            spent,
+        )
+    shop.declared = replace(shop.declared, books=[Book("shop")])
+    shown = await shop.try_in(lambda view: view.book("shop"), one)  # of the month that the page shows
+    assert (shown.month, shown.spent_nusd) == (date(2026, 11, 1), 5)
+    assert (await shop.try_in(lambda view: view.book("shop", date(2026, 10, 9)), one)).spent_nusd == 7
+    assert (await shop.try_in(lambda view: view.book("shop"), other)).spent_nusd == 0
+    assert isinstance(await shop.try_in(lambda view: view.book("push"), one), ValueError)
+    assert isinstance(await shop.try_in(lambda view: view.book("shop")), ValueError)  # no customer
 
 
 async def test_nothing_works_after_the_load(shop: Shop) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kaixu.plugin.errors import Overloaded, Stopping
 from kaixu.reports import tail_viewer
 from kaixu.reports.monitor_filter import MonitorFilter
-from kaixu.reports.monitor_tail import MonitorTail
+from kaixu.reports.monitor_tail import PAUSE_S, MonitorTail
 from kaixu.reports.tail_position import LOOKED_FOR_S, Position
 from kaixu.reports.tail_viewer import TailEnded, TailEvent, TailWarning, Viewer
 from kaixu.store.events import write_events
@@ -229,3 +229,27 @@ def test_a_gap_is_forgotten_after_a_while() -> None:
     assert position.ranges() == ([2, 6], [4, 2**63 - 1])
     position.advance([], LOOKED_FOR_S + 1)
     assert position.ranges() == ([6], [2**63 - 1])
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_reader_ends_with_its_last_viewer_though_events_are_announced_at_that_moment(
+    tail: MonitorTail, steps: int
+) -> None:
+    """With `asyncio.wait_for` of Python 3.11 it went on, and the next viewer got events of two readers."""
+
+    def readers() -> list[asyncio.Task[Any]]:
+        return [task for task in asyncio.all_tasks() if task.get_name() == "monitor tail"]
+
+    viewer = await tail.join(EVERYTHING)
+    (reader,) = readers()
+    async with asyncio.timeout(30):
+        while tail.queries < 2:  # it has read once, for what was written while nobody listened, and waits again
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * PAUSE_S)
+        tail._heard()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        tail.leave(viewer)
+        await asyncio.wait([reader])
+    assert reader.cancelled()
+    assert readers() == []

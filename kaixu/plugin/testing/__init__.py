@@ -28,6 +28,7 @@ from kaixu.plugin.testing.integrations import (
 )
 from kaixu.plugin.testing.lanes import LaneContract
 from kaixu.plugin.testing.real_gateway import Customer, TrialGateway, gateway
+from kaixu.plugin.testing.views import FakeView, load_panel
 from kaixu.plugin.testing.wire import Answer, Chunks, FakeWire, Reply, Respond, event_stream, json_answer, no_answer
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "FakeSecrets",
     "FakeSettings",
     "FakeUpload",
+    "FakeView",
     "FakeWire",
     "IntegrationContract",
     "LaneContract",
@@ -55,6 +57,7 @@ __all__ = [
     "event_stream",
     "gateway",
     "json_answer",
+    "load_panel",
     "must",
     "no_answer",
     "run",

@@ -47,6 +47,7 @@ class FakeDatabase(FakeCharges):
         self.closed = False
         self.is_open = False
         self.integration: Integration | None = None
+        self.has_key = True
         self.waiting: set[tuple[str, str]] = set()
         self.woken: list[tuple[str, str]] = []
         self.keys: dict[tuple[str, int | None, str], UUID] = {}
@@ -117,7 +118,8 @@ class FakeDatabase(FakeCharges):
         if customer_id is not None:
             owner = self.customer_for(customer_id)
         if self.integration is not None:
-            require_job(self.integration, job, payload, owner if owner == self.customer_id else None)
+            has_key = self.has_key and owner == self.customer_id
+            require_job(self.integration, job, payload, has_key=has_key)
         for what, text in (("key", key), ("serial", serial)):
             if text is not None and not 0 < len(text) <= MOST_NAME:
                 raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
@@ -212,12 +214,12 @@ class FakeDatabase(FakeCharges):
         return self.blobs_of_others.setdefault(number, FakeBlobs({}, lambda: None))
 
 
-def require_job(integration: Integration, name: str, payload: object, customer_id: int | None) -> None:
+def require_job(integration: Integration, name: str, payload: object, *, has_key: bool) -> None:
     """Check what is enqueued. Raises what the core raises: `ValueError`, `TypeError`."""
     job = next((one for one in integration.jobs if one.name == name), None)
     if job is None:
         raise ValueError(f"integration `{integration.name}` has no job `{name}`")
     if not isinstance(payload, job.payload):
         raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
-    if customer_id is None and not isinstance(job.charge, Free):
-        raise ValueError(f"job `{name}` has a price: a schedule has no customer to bill")
+    if not has_key and not isinstance(job.charge, Free):
+        raise ValueError(f"job `{name}` has a price, and there is no key that it could be billed to")

@@ -165,6 +165,7 @@ class FakeCall:
         self.secrets.integration = self.customer_settings.integration = self.database.integration = integration
         self.database.store.integration = integration
         self.database.customer_id = self.customer_id
+        self.database.has_key = self.key_id is not None
         self.database.declared = {charge.price: charge for charge in integration.charges}
         self.grants.integration = integration
 
@@ -373,6 +374,10 @@ def check_integration(integration: Integration) -> None:
                 f"`on_failed` of {one.name!r} must be `async def`",
             )
             must(one.at_once is None or one.at_once >= 1, f"`at_once` of {one.name!r} must be at least 1")
+            must(
+                one.admission == "call" or isinstance(one.charge, Free),
+                f'{one.name!r} has `admission="none"`, so it must be Free',
+            )
         if isinstance(one.charge, Free):
             must(bool(one.charge.why.strip()), f"{one.name!r} is free and must say why")
         if isinstance(one.charge, PerUnit):
@@ -389,6 +394,8 @@ def check_integration(integration: Integration) -> None:
 @asynccontextmanager
 async def lent(integration: Integration, one: Operation | Job | Schedule, call: FakeCall) -> AsyncIterator[None]:
     """The time of a handler: its wire reaches the integration's hosts and counts; at the end the call is closed."""
+    if isinstance(one, Job) and one.admission == "none":
+        call.key_id = None
     call.of(integration)
     call.charge = None if isinstance(one, Schedule) else one.charge
     call.wire.require_room = partial(call.require_room, "bytes_sent")

@@ -1,0 +1,1 @@
+"""Tests of KaixuPush, with a stand-in of Netlify."""
