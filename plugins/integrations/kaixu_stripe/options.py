@@ -46,7 +46,7 @@ class StripeOptions(Options):
         pattern=r"^20\d\d-\d\d-\d\d(\.[a-z]+)?$",
         description="of Stripe's API; default: that of its library",
     )
-    api_base: WireUrl = Field("https://api.stripe.com", description="where Stripe's API is")
+    api_base: WireUrl = Field(default="https://api.stripe.com", description="where Stripe's API is")
 
     @field_validator("currency")
     @classmethod

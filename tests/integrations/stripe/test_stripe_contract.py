@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from kaixu_stripe import INTEGRATION, account, admin_panels, cards, checkout, pa
 from kaixu_stripe.options import StripeOptions
 from pydantic import SecretStr, ValidationError
 
+from kaixu.catalog.build import build
+from kaixu.config.load import load
 from kaixu.plugin import Balance, Caller, CustomerView, Returned
 from kaixu.plugin.testing import Answer, Example, IntegrationContract, json_answer
 
@@ -25,6 +28,7 @@ ADA = CustomerView(1, "ada@example.com", "starter", True, 10**9, datetime(2026, 
 EVE = CustomerView(2, "eve@example.com", "starter", True, 10**9, datetime(2026, 1, 1, tzinfo=UTC))
 PEOPLE = [ADA, EVE]
 LOW = Balance("2026-11", 0, 10**9, 0, 9 * 10**8, 0, 10**8, 10**8, 0)
+ROOT = Path(__file__).parents[3]
 OPERATOR = Caller("operator", "operator", None, "operator@example.com")
 CROSSING = UUID(int=7)
 AUTO = {
@@ -181,3 +185,13 @@ def test_an_empty_variable_is_no_second_secret() -> None:
         secret_key=SecretStr("k"), webhook_secret=SecretStr("s"), previous_webhook_secret=SecretStr("")
     )
     assert options.webhook_secrets == ["s"]
+
+
+def test_the_shipped_file_names_the_variables_that_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "kaixu.yaml").write_text((ROOT / "kaixu.yaml").read_text())
+    off = build(load(tmp_path / "kaixu.yaml", {}), tmp_path).integrations["stripe"]
+    assert off.state == "off"
+    assert "STRIPE_SECRET_KEY" in (off.reason or "")
+    variables = {"STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
+    on = build(load(tmp_path / "kaixu.yaml", variables), tmp_path).integrations["stripe"]
+    assert (on.state, on.reason) == ("on", None)
