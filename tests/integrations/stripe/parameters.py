@@ -83,7 +83,8 @@ def of_type(value: Any, kind: Any, where: str) -> Iterable[str]:
             yield f"{where} cannot be {value!r}"
     elif origin in (Union, types.UnionType):
         choices = [one for one in get_args(kind) if one is not type(None)]
-        if any(get_origin(one) is Literal for one in choices):
+        known = [value for one in choices if get_origin(one) is Literal for value in get_args(one)]
+        if any(known) and str in choices:
             choices.remove(str)  # the library allows every text beside the known ones
         wrong = [list(of_type(value, one, where)) for one in choices]
         if all(wrong):
