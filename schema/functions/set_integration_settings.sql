@@ -60,5 +60,13 @@ begin
      where exists (select from kaixu.book b
                     where b.integration = p_integration and (p_changes ? b.cap_setting or b.cap_setting = any (p_reset)));
     perform kaixu.watch_settings(p_customer_id => p_customer_id, p_integration => p_integration);
+    if exists (select
+                 from kaixu.book b
+                where b.integration = p_integration
+                  and (p_changes ? b.cap_setting or b.cap_setting = any (p_reset))) then
+        -- Jobs that wait for room in the book are tried again.
+        insert into kaixu.cap_check (customer_id, chain_id, month)
+        values (p_customer_id, 0, date_trunc('month', clock_timestamp() at time zone 'UTC'));
+    end if;
 end;
 $$;

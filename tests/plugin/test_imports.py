@@ -33,6 +33,7 @@ VENDORS = {
         "tokenizers",
     },
     "kaixu_push_command": {"typer", "rich", "pathspec"},
+    "kaixu_stripe": {"stripe"},
 }
 
 #: Modules that a plugin is made of besides its first one.

@@ -68,9 +68,8 @@ class FakePanelWire:
                 raise NotFound(f"the secret `{secret}` is not set")
             headers = [*request.headers.raw, (b"authorization", f"{scheme} {value}".encode())]
             request = httpx.Request(request.method, request.url, headers=headers)
-        async with self._wire.send(
-            request, accept=accept, tries=tries, timeout_s=timeout_s, most_bytes=most_bytes
-        ) as response:
+        sending = self._wire.send(request, accept=accept, tries=tries, timeout_s=timeout_s, most_bytes=most_bytes)
+        async with sending as response:
             yield response
 
     def may_send_to(self, url: str) -> bool:
