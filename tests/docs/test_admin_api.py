@@ -11,6 +11,7 @@ import pytest
 from kaixu.accounts.customers import CHANGEABLE as OF_CUSTOMERS
 from kaixu.accounts.fields import ROLES
 from kaixu.accounts.keys import AT_CREATION as OF_KEYS
+from kaixu.accounts.shared_fields import FIELDS as OF_PAYMENTS
 from kaixu.gateway.app import Application
 from tests.api.admin.conftest import app, services
 from tests.support.process import SECRETS, Process
