@@ -15,7 +15,6 @@ from kaixu.config.price import rate_nusd
 from kaixu.config.read import Path_
 from kaixu.config.sections import IntegrationSection, LaneSection, PluginSection
 from kaixu.config.wording import mistakes_in
-from kaixu.plugin.callback import Callback
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Free, Integration, Job, Operation
@@ -220,17 +219,19 @@ class Build:
 
     def aliases(self, integration: Integration) -> BuildResult | None:
         """A failure if another integration has one of its aliases; None if it may have them all."""
-        offered: list[Operation | Callback] = [*integration.operations, *integration.callbacks]
-        for one in offered:
-            for alias in one.aliases:
+        name = integration.name
+        offered = [
+            *((f"operation `{one.name}`", one.aliases) for one in integration.operations),
+            *((f"callback `{one.name}` of `{name}`", one.aliases) for one in integration.callbacks),
+            *((f"webhook `{one.name}` of `{name}`", one.aliases) for one in integration.webhooks),
+        ]
+        for what, aliases in offered:
+            for alias in aliases:
                 other = self.alias_owners.get(alias)
-                if other is not None and other[0] != integration.name:
-                    what = "callback" if isinstance(one, Callback) else "operation"
-                    return BuildResult(
-                        "failed", f"{what} `{one.name}`: the alias `{alias}` belongs to operation `{other[1]}`"
-                    )
-        for one in offered:
-            self.alias_owners |= dict.fromkeys(one.aliases, (integration.name, one.name))
+                if other is not None and other[0] != name:
+                    return BuildResult("failed", f"{what}: the alias `{alias}` belongs to {other[1]}")
+        for what, aliases in offered:
+            self.alias_owners |= dict.fromkeys(aliases, (name, what))
         return None
 
     def books(self, integration: Integration) -> BuildResult | None:
@@ -243,9 +244,11 @@ class Build:
         return None
 
     def hosts(self, path: Path_, integration: Integration, options: Options | None) -> BuildResult | None:
-        """A failure if a default of its options names no host; None otherwise."""
+        """A failure if its hosts, or a default of its options, are none; None otherwise."""
         try:
-            Hosts(integration.hosts, options)
+            Hosts(integration.hosts, options, integration.name)
+        except PluginError as error:
+            return self.failed(path, error)
         except ValueError as error:
             wrong = PluginError(f"integration `{integration.name}`: a default of its options names no host: {error}")
             return self.failed(path, wrong)

@@ -81,7 +81,12 @@ class IntegrationState:
     @cached_property
     def hosts(self) -> Hosts:
         """Where its wire may send."""
-        return Hosts(() if self.integration is None else self.integration.hosts, self.options)
+        if self.integration is None:
+            return Hosts((), self.options)
+        try:
+            return Hosts(self.integration.hosts, self.options, self.name)
+        except PluginError:  # it is off for that reason
+            return Hosts((), self.options)
 
     @property
     def rates(self) -> dict[str, dict[str, int]]:

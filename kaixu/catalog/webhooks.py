@@ -42,9 +42,13 @@ def check_webhooks(integration: Integration) -> None:
             raise PluginError(f"webhook `{name}` must be named in small letters, digits and hyphens")
         if names.count(name) > 1 or aliases.count(name) > 1:
             raise PluginError(f"webhook `{name}` is registered twice")
+    taken = {alias for one in integration.operations for alias in one.aliases}
+    taken |= {alias for one in integration.callbacks for alias in one.aliases}
     for alias in aliases:
         if alias in CORE_FUNCTIONS:
             raise PluginError(f"webhook alias `{alias}` is an endpoint of the gateway itself")
+        if alias in taken:
+            raise PluginError(f"webhook alias `{alias}` is that of an operation or callback already")
     for one in integration.webhooks:
         if not 1 <= one.attempts <= MOST_ATTEMPTS:
             raise PluginError(f"webhook `{one.name}` can be tried 1 to {MOST_ATTEMPTS} times, not {one.attempts}")

@@ -64,7 +64,7 @@ class IntegrationRunner:
             facts=lease.facts,
         )
         admission = admit_operation(self.gate, caller, state, handler, payload, len(data))
-        lease.needs_nusd = admission.ask.least_nusd
+        lease.needs_nusd, lease.needs_book = admission.ask.least_nusd, admission.ask.book
         async with admission as ticket:
             await lease.admitted(ticket)
             try:

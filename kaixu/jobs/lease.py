@@ -72,6 +72,7 @@ class Lease:
         self.cancel_requested = False
         self.retry: Retry | None = None  # pauses of an integration's job; None: `MODEL_RETRY`
         self.needs_nusd: int | None = None  # what an integration's job could cost: it waits for room under a cap
+        self.needs_book: str | None = None  # and in which book
 
     async def admitted(self, ticket: Ticket) -> None:
         """Store the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
@@ -178,7 +179,7 @@ class Lease:
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=False, code=error.code, message=message)
                 return "waits"
             if isinstance(error, HoldRefused):  # by its own handler's transaction, which was rolled back
-                self.needs_nusd = error.needs_nusd
+                self.needs_nusd, self.needs_book = error.needs_nusd, error.needs_book
             is_blocked = isinstance(error, HoldRefused) or (
                 isinstance(raised, Refusal) and isinstance(error, CapReached)
             )
@@ -193,6 +194,7 @@ class Lease:
                     message=message,
                     pause="blocked",
                     needs_nusd=self.needs_nusd,
+                    needs_book=self.needs_book,
                 )
                 return "waits"
             if error.status not in FINAL_STATUSES and job.attempts + 1 < job.most_attempts:

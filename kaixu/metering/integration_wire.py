@@ -12,9 +12,18 @@ from kaixu.plugin.blob import Blob, BlobBody, prepare_blob_body
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError
 from kaixu.plugin.origins import Hosts
 from kaixu.plugin.own_thread import ThreadWire
-from kaixu.plugin.tries import ONCE, Tries, with_tries
+from kaixu.plugin.tries import (
+    ONCE,
+    Accept,
+    Tries,
+    accepted_statuses,
+    answer_too_large,
+    require_most_bytes,
+    with_tries,
+)
 
 from .charges import Meter
+from .vendor_response import VendorResponse
 from .wire import Sending, TicketWire, WireLimits
 
 #: The unit of the bodies that vendors have accepted.
@@ -65,13 +74,16 @@ class IntegrationWire(TicketWire):
         self,
         request: httpx.Request,
         *,
-        accept: Collection[int] = (),
+        accept: Accept = (),
         tries: Tries = ONCE,
         timeout_s: float | None = None,
+        most_bytes: int | None = None,
     ) -> IntegrationSending:
         """See `kaixu.plugin.IntegrationWire.send`."""
         prepare_blob_body(request)
-        return IntegrationSending(self, request, accept, tries, self.limits_of_try(timeout_s))
+        require_most_bytes(most_bytes)
+        limits = self.limits_of_try(timeout_s)
+        return IntegrationSending(self, request, accepted_statuses(accept), tries, limits, most_bytes)
 
     def body(self, blobs: Blob | Sequence[Blob]) -> BlobBody:
         """See `kaixu.plugin.IntegrationWire.body`."""
@@ -117,7 +129,7 @@ class IntegrationWire(TicketWire):
         return True
 
     async def exchange_metered(
-        self, request: httpx.Request, limits: WireLimits, accept: Collection[int]
+        self, request: httpx.Request, limits: WireLimits, accept: Collection[int], most_bytes: int | None
     ) -> httpx.Response:
         """Send once. Its bytes count where the vendor accepts them, which only a 2xx says."""
         body = SentBody(request, self)
@@ -135,8 +147,11 @@ class IntegrationWire(TicketWire):
         if self.closed:
             await response.aclose()
             raise TicketClosed("the call has been settled; its wire is closed")
+        assert isinstance(response, VendorResponse)
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = LentStream(response.stream, self)
+        response.stream = LentStream(response.stream, self, most_bytes)
+        if most_bytes is not None:
+            response.most_bytes = min(most_bytes, response.most_bytes)
         return response
 
     def require_room(self, size: int) -> None:
@@ -148,20 +163,27 @@ class IntegrationWire(TicketWire):
 class IntegrationSending(Sending):
     """One exchange, with its tries."""
 
-    __slots__ = ("accept", "limits", "metered", "tries")
+    __slots__ = ("accept", "limits", "metered", "most_bytes", "tries")
 
     def __init__(
-        self, wire: IntegrationWire, request: httpx.Request, accept: Collection[int], tries: Tries, limits: WireLimits
+        self,
+        wire: IntegrationWire,
+        request: httpx.Request,
+        accept: Collection[int],
+        tries: Tries,
+        limits: WireLimits,
+        most_bytes: int | None,
     ) -> None:
         super().__init__(wire, request)
         self.metered = wire
         self.accept = accept
         self.tries = tries
         self.limits = limits
+        self.most_bytes = most_bytes
 
     async def __aenter__(self) -> httpx.Response:
         async def send() -> httpx.Response:
-            return await self.metered.exchange_metered(self.request, self.limits, self.accept)
+            return await self.metered.exchange_metered(self.request, self.limits, self.accept, self.most_bytes)
 
         self.response = await with_tries(self.request, self.tries, send, self.metered.pause)
         return self.response
@@ -214,16 +236,21 @@ class SentBody(httpx.AsyncByteStream):
 
 
 class LentStream(httpx.AsyncByteStream):
-    """The body of a response. Raises `TicketClosed` once the call has been settled."""
+    """The body of a response. Raises `TicketClosed` after the call, `UpstreamError` beyond `most_bytes`."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, wire: IntegrationWire) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, wire: IntegrationWire, most_bytes: int | None) -> None:
         self.stream = stream
         self.wire = wire
+        self.most_bytes = most_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
         async for piece in self.stream:
             if self.wire.closed:
                 raise TicketClosed("the call has been settled; its wire is closed")
+            size += len(piece)
+            if self.most_bytes is not None and size > self.most_bytes:
+                raise answer_too_large(self.most_bytes)
             yield piece
 
     async def aclose(self) -> None:

@@ -18,7 +18,7 @@ from kaixu.plugin.access import Caller as PluginCaller
 from kaixu.plugin.encoded_reply import EncodedReply, encode_item, encode_reply
 from kaixu.plugin.operation import Free, Job, Operation, Schedule
 from kaixu.plugin.replies import Events
-from kaixu.store.admission import Verdict
+from kaixu.store.admission import FREE, Verdict
 from kaixu.store.rights import Reach
 
 from .admission import Admission
@@ -61,7 +61,7 @@ def admit_operation(
             operation_key(integration.name, what.name, what.charge, integration.prices_nusd), 0
         ),
         most_nusd=meter.most_nusd,
-        least_nusd=meter.most_nusd,
+        least_nusd=FREE if isinstance(what.charge, Free) else meter.most_nusd,
         role="viewer" if isinstance(what, Job) else what.rank or "viewer",
         book=meter.book,
     )

@@ -67,7 +67,7 @@ async def refusal(
         f"`{refused.charge}` needs ${usd(asked)}",
         hint="Ask your operator for a higher cap, or wait for the next month (UTC).",
     )
-    error.needs_nusd = asked
+    error.needs_nusd, error.needs_book = asked, refused.book
     if book.refused is None:
         return error
     assert charging.customer_id is not None
@@ -81,5 +81,6 @@ async def refusal(
         log.exception("`refused` of book %s failed", book.name)
         return error
     error = HoldRefused(own.message, hint=own.hint, retry_after_s=own.retry_after_s, code=own.code)
-    error.status, error.figures, error.needs_nusd = own.status, own.figures, asked
+    error.status, error.figures = own.status, own.figures
+    error.needs_nusd, error.needs_book = asked, refused.book
     return error

@@ -20,7 +20,7 @@ from kaixu.plugin.money import Balance
 from kaixu.plugin.own_thread import Threads, ThreadWire
 from kaixu.plugin.panel import ReadDatabase
 from kaixu.plugin.secret import SecretInfo
-from kaixu.plugin.tries import ONCE, Tries
+from kaixu.plugin.tries import ONCE, Accept, Tries
 from kaixu.store.plugin_credits import balance_of
 from kaixu.store.plugin_reading import job_seen
 
@@ -49,9 +49,10 @@ class PanelWire:
         *,
         secret: str | None = None,
         scheme: str = "Bearer",
-        accept: Collection[int] = (),
+        accept: Accept = (),
         tries: Tries = ONCE,
         timeout_s: float | None = None,
+        most_bytes: int | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """See `kaixu.plugin.PanelWire.send`."""
         if request.method not in READING:
@@ -64,7 +65,8 @@ class PanelWire:
                 raise NotFound(f"the secret `{secret}` is not set")
             headers = [*request.headers.raw, (b"authorization", f"{scheme} {value}".encode())]
             request = httpx.Request(request.method, request.url, headers=headers)
-        async with self._wire.send(request, accept=accept, tries=tries, timeout_s=timeout_s) as response:
+        sending = self._wire.send(request, accept=accept, tries=tries, timeout_s=timeout_s, most_bytes=most_bytes)
+        async with sending as response:
             yield response
 
     def may_send_to(self, url: str) -> bool:

@@ -9,6 +9,7 @@ import httpx
 
 from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import UpstreamError, UpstreamTimeout
+from kaixu.plugin.tries import answer_too_large
 
 #: The most of a response that is read as a whole. The longest normal one is a full batch of embeddings:
 #: 2,048 vectors of 3,072 numbers, each of some 22 characters, are 140 MB.
@@ -18,21 +19,23 @@ MOST_WHOLE_BYTES = 160 * 1024 * 1024
 class VendorResponse(httpx.Response):
     """An `httpx.Response` whose `aread` is bounded. A stream may be longer: its reader bounds each event."""
 
+    most_bytes = MOST_WHOLE_BYTES
+
     async def aread(self) -> bytes:
-        """The whole body. Raises `UpstreamError` when it is larger than `MOST_WHOLE_BYTES`."""
+        """The whole body. Raises `UpstreamError` when it is larger than `most_bytes`."""
         if not hasattr(self, "_content"):
             length = self.headers.get("content-length", "")
             pieces: list[bytes] = []
             size = int(length) if length.isdecimal() and len(length) < 19 else 0
-            if size <= MOST_WHOLE_BYTES:
+            if size <= self.most_bytes:
                 size = 0
                 async for piece in self.aiter_raw():
                     size += len(piece)
-                    if size > MOST_WHOLE_BYTES:
+                    if size > self.most_bytes:
                         break
                     pieces.append(piece)
-            if size > MOST_WHOLE_BYTES:
-                raise UpstreamError(f"the vendor's answer is larger than {MOST_WHOLE_BYTES >> 20} MiB")
+            if size > self.most_bytes:
+                raise answer_too_large(self.most_bytes)
             self._content = b"".join(pieces)
         return self._content
 

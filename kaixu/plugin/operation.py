@@ -20,7 +20,7 @@ from kaixu.plugin.database import Database
 from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.money import Grant
 from kaixu.plugin.options import Options
-from kaixu.plugin.origins import AnyPublic
+from kaixu.plugin.origins import DeclaredHosts
 from kaixu.plugin.panel import Panel
 from kaixu.plugin.reaction import Reaction
 from kaixu.plugin.secret import Secret, Secrets
@@ -405,10 +405,10 @@ class Integration(msgspec.Struct, frozen=True):
     """A set of operations, switched on by its section of kaixu.yaml.
 
     `schema` is a folder beside its module with its migrations: `0001_what.sql`, `0002_…`. `hosts`: where its wire may
-    go, as `["api.example.com"]`, besides the URLs that its options name (`WireUrl`); "any-public" for URLs that
-    customers give. `customer`: the settings that each customer has of it, every field with a default; no two customers
-    have the same value of a field in `unique`; customers see and change those in `by_customer` themselves. `panels`:
-    what it shows in the pages.
+    go, as `["api.example.com"]`, or a function of the options that returns such a list, besides the URLs that its
+    options name (`WireUrl`); "any-public" for URLs that customers give. `customer`: the settings that each customer has
+    of it, every field with a default; no two customers have the same value of a field in `unique`; customers see and
+    change those in `by_customer` themselves. `panels`: what it shows in the pages.
     `books`: accounts beside the calls of models. `charges`: what its transactions may hold and bill by key, each with a
     price.
 
@@ -425,7 +425,7 @@ class Integration(msgspec.Struct, frozen=True):
     webhooks: Sequence[Webhook] = ()
     callbacks: Sequence[Callback] = ()
     schema: str | None = None
-    hosts: Sequence[str] | AnyPublic = ()
+    hosts: DeclaredHosts = ()
     secrets: Sequence[Secret] = ()
     customer: type[msgspec.Struct] | None = None
     unique: Sequence[str] = ()

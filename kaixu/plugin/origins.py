@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, Literal, NamedTuple
 
 import httpx
@@ -14,6 +15,10 @@ from kaixu.plugin.private_addresses import is_private_host
 
 #: `Integration(hosts="any-public")`: any host whose address is public, for URLs that customers give.
 AnyPublic = Literal["any-public"]
+
+#: `Integration(hosts=function)`: hosts that follow from the options, as those of a region that an operator names.
+HostsOf = Callable[[Any], Sequence[str]]
+DeclaredHosts = Sequence[str] | AnyPublic | HostsOf
 
 PORTS = {"https": 443, "http": 80}
 
@@ -90,9 +95,17 @@ def urls_within(value: Any) -> Iterator[str]:
             yield from urls_within(one)
 
 
-def require_hosts(name: str, hosts: Sequence[str] | AnyPublic) -> None:
+def require_hosts(name: str, hosts: DeclaredHosts) -> None:
     """Check what integration `name` declares. Raises `PluginError`."""
     if hosts == "any-public":
+        return
+    if callable(hosts):
+        if inspect.iscoroutinefunction(hosts):
+            raise PluginError(f"integration `{name}`: `hosts` must be a `def` function, not an `async def`")
+        try:
+            inspect.signature(hosts).bind(None)
+        except TypeError:
+            raise PluginError(f"integration `{name}`: `hosts` must take one argument, the options") from None
         return
     if isinstance(hosts, str):
         raise PluginError(f'integration `{name}`: `hosts` is a list of hosts, or "any-public"')
@@ -105,12 +118,28 @@ def require_hosts(name: str, hosts: Sequence[str] | AnyPublic) -> None:
             )
 
 
+def hosts_by(name: str, declared: HostsOf, options: object) -> Sequence[str]:
+    """The hosts that follow from the options. Raises `PluginError`."""
+    try:
+        hosts = declared(options)
+    except PluginError:
+        raise
+    except Exception as error:  # a bug in a plugin must not end the gateway
+        raise PluginError(f"integration `{name}`: `hosts` failed: {type(error).__name__}: {error}"[:300]) from error
+    if isinstance(hosts, str) or not isinstance(hosts, Sequence):
+        raise PluginError(f"integration `{name}`: `hosts` must return a list of hosts, not {hosts!r:.80}")
+    require_hosts(name, hosts)
+    return hosts
+
+
 class Hosts:
     """Where one integration may send."""
 
     __slots__ = ("any_public", "named")
 
-    def __init__(self, declared: Sequence[str] | AnyPublic, options: object) -> None:
+    def __init__(self, declared: DeclaredHosts, options: object, name: str = "") -> None:
+        if callable(declared):
+            declared = () if options is None else hosts_by(name, declared, options)
         self.any_public = declared == "any-public"
         self.named: set[Origin] = set()
         if not isinstance(declared, str):

@@ -11,16 +11,17 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import httpx
 
 from kaixu.plugin.blob import BlobBody, prepare_blob_body
 from kaixu.plugin.errors import TicketClosed, TooLarge
-from kaixu.plugin.tries import ONCE, Tries
+from kaixu.plugin.tries import ONCE, Accept, Tries
 
 log = logging.getLogger(__name__)
 
@@ -172,10 +173,19 @@ class AsyncSender(Protocol):
         self,
         request: httpx.Request,
         *,
-        accept: Collection[int] = ...,
+        accept: Accept = ...,
         tries: Tries = ...,
         timeout_s: float | None = ...,
+        most_bytes: int | None = ...,
     ) -> AbstractAsyncContextManager[httpx.Response]: ...
+
+
+async def saved(answer: httpx.Response, path: Path) -> bytes:
+    """Write the body of an answer into a file, a piece at a time; what is left of it in memory: nothing."""
+    with await asyncio.to_thread(path.open, "wb") as file:
+        async for piece in answer.aiter_raw():
+            await asyncio.to_thread(file.write, piece)
+    return b""
 
 
 class ThreadWire:
@@ -188,9 +198,11 @@ class ThreadWire:
         self,
         request: httpx.Request,
         *,
-        accept: Collection[int] = (),
+        accept: Accept = (),
         tries: Tries = ONCE,
         timeout_s: float | None = None,
+        most_bytes: int | None = None,
+        save_to: Path | None = None,
     ) -> httpx.Response:
         """See `kaixu.plugin.BlockingWire.send`."""
         lease = LEASE.get()
@@ -199,8 +211,9 @@ class ThreadWire:
         read_body(request)
 
         async def exchange() -> httpx.Response:
-            async with self._wire.send(request, accept=accept, tries=tries, timeout_s=timeout_s) as answer:
-                content = await answer.aread()
+            sending = self._wire.send(request, accept=accept, tries=tries, timeout_s=timeout_s, most_bytes=most_bytes)
+            async with sending as answer:
+                content = await (answer.aread() if save_to is None else saved(answer, save_to))
                 headers = [one for one in answer.headers.raw if one[0].lower() != b"transfer-encoding"]
                 return httpx.Response(
                     answer.status_code,

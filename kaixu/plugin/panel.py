@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
@@ -18,7 +18,7 @@ from kaixu.plugin.job import JobView
 from kaixu.plugin.money import Balance
 from kaixu.plugin.panels import Filter, Part
 from kaixu.plugin.secret import SecretInfo
-from kaixu.plugin.tries import Tries
+from kaixu.plugin.tries import Accept, Tries
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,9 +57,10 @@ class PanelWire(Protocol):
         *,
         secret: str | None = None,
         scheme: str = "Bearer",
-        accept: Collection[int] = ...,
+        accept: Accept = ...,
         tries: Tries = ...,
         timeout_s: float | None = ...,
+        most_bytes: int | None = ...,
     ) -> AbstractAsyncContextManager[httpx.Response]:
         """As `IntegrationWire.send`.
 

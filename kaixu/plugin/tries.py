@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Collection
 from itertools import count
+from typing import Literal
 
 import httpx
 import msgspec
@@ -15,6 +16,33 @@ from kaixu.plugin.refusals import retry_after
 
 #: The most tries of one request.
 MOST_TRIES = 10
+
+
+#: The statuses besides 2xx that come as an answer and not as an error.
+Accept = Collection[int] | Literal["all"]
+
+ALL = range(100, 1000)
+
+
+def accepted_statuses(accept: Accept) -> Collection[int]:
+    """The statuses that a request accepts. Raises `ValueError`."""
+    if accept == "all":
+        return ALL
+    if isinstance(accept, str):
+        raise ValueError(f'`accept` names statuses, or is "all", not {accept!r:.40}')
+    return accept
+
+
+def require_most_bytes(most_bytes: int | None) -> None:
+    """Check the limit of an answer. Raises `ValueError`."""
+    if most_bytes is not None and (isinstance(most_bytes, bool) or not isinstance(most_bytes, int) or most_bytes < 1):
+        raise ValueError(f"`most_bytes` of an answer must be at least 1, not {most_bytes!r:.40}")
+
+
+def answer_too_large(most_bytes: int) -> UpstreamError:
+    """The error for an answer that is longer than somebody wants to read."""
+    size = f"{most_bytes >> 20} MiB" if most_bytes % (1 << 20) == 0 else f"{most_bytes} bytes"
+    return UpstreamError(f"the vendor's answer is larger than {size}")
 
 
 class Tries(msgspec.Struct, frozen=True):

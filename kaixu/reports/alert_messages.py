@@ -21,6 +21,9 @@ CUSTOMER_TYPES = frozenset(
         "CALLS_REFUSED_KEY",
         "CAP_RECOVERED_CUSTOMER",
         "CAP_RECOVERED_KEY",
+        "CAP_WARN_BOOK",
+        "CAP_REACHED_BOOK",
+        "CAP_RECOVERED_BOOK",
         "TOPPED_UP",
         "WEBHOOK_FAILING",
         "WEBHOOK_WORKS",
@@ -28,7 +31,15 @@ CUSTOMER_TYPES = frozenset(
 )
 
 GOOD_NEWS = frozenset(
-    {"CAP_RECOVERED_CUSTOMER", "CAP_RECOVERED_KEY", "TOPPED_UP", "VENDOR_BACK", "WEBHOOK_WORKS", "MONTH_CLOSED"}
+    {
+        "CAP_RECOVERED_CUSTOMER",
+        "CAP_RECOVERED_KEY",
+        "CAP_RECOVERED_BOOK",
+        "TOPPED_UP",
+        "VENDOR_BACK",
+        "WEBHOOK_WORKS",
+        "MONTH_CLOSED",
+    }
 )
 BAD_NEWS = frozenset({"VENDOR_DOWN", "WEBHOOK_FAILING", "MARGIN_NEGATIVE"})
 
@@ -55,7 +66,7 @@ def alert_json(alert: RaisedAlert) -> dict[str, Any]:
             continue
         cents = f"{name.removesuffix(NUSD)}_cents"
         shown[cents] = cents_of_nusd(value)
-        if alert.type.startswith("CAP_WARN") and name in ("cap_nusd", "spent_nusd"):
+        if alert.type in ("CAP_WARN_CUSTOMER", "CAP_WARN_KEY") and name in ("cap_nusd", "spent_nusd"):
             owner = "key" if alert.type.endswith("_KEY") else "customer"
             shown[f"{owner}_{cents}"] = shown[cents]
     if alert.customer_id is not None:
@@ -149,6 +160,24 @@ def cap_recovered(words: Words) -> tuple[str, str]:
     return f"calls of {words.owner} are accepted again", words.spent
 
 
+def book_name(words: Words) -> str:
+    """The book, by its title, with its owner."""
+    title = words.body["title"]
+    return f"your budget for {title}" if words.to_customer else f"the budget for {title} of {words.account}"
+
+
+def book_warning(words: Words) -> tuple[str, str]:
+    return f"{words.body['pct']} % of {book_name(words)} are used", words.spent
+
+
+def book_reached(words: Words) -> tuple[str, str]:
+    return f"{book_name(words)} is used up", f"{words.spent} What draws on it is refused."
+
+
+def book_recovered(words: Words) -> tuple[str, str]:
+    return f"{book_name(words)} has room again", words.spent
+
+
 def topped_up(words: Words) -> tuple[str, str]:
     what = f"{words.money('amount')} were added to the cap of {words.account} for {words.body['month']}"
     return what, words.spent
@@ -226,6 +255,9 @@ WORDS: dict[str, Callable[[Words], tuple[str, str]]] = {
     "CALLS_REFUSED_KEY": calls_refused,
     "CAP_RECOVERED_CUSTOMER": cap_recovered,
     "CAP_RECOVERED_KEY": cap_recovered,
+    "CAP_WARN_BOOK": book_warning,
+    "CAP_REACHED_BOOK": book_reached,
+    "CAP_RECOVERED_BOOK": book_recovered,
     "TOPPED_UP": topped_up,
     "VENDOR_DOWN": vendor_down,
     "VENDOR_BACK": vendor_back,

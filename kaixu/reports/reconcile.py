@@ -154,20 +154,28 @@ STRAYS = Query(
     """,
 )
 
-# A cap applies to all books of a month together, so `book` is null, except for books with a cap of their own.
+# A cap applies to all books of a month together, so `book` is null, except for books with a cap of their own. Who owes
+# credit has spent more than is left of it, and has not passed the cap: what was taken back in the month, and what of it
+# was carried on as debt, were there when it was spent.
 OVER_CAP = Query(
     Difference,
     """
     select 'customer' as what, m.customer_id as id, m.month, null::text as book,
            'spent_nusd + held_nusd of all books over cap + extra' as figure, m.used as kept,
-           c.monthly_cap_nusd + m.extra as proven
+           c.monthly_cap_nusd + m.extra + t.taken_back as proven
       from (select b.customer_id, b.month, sum(b.spent_nusd + b.held_nusd)::bigint as used,
                    sum(b.extra_nusd)::bigint as extra
               from kaixu.customer_month b
              where ($1::date is null or b.month = $1) and not b.has_own_cap
              group by b.customer_id, b.month) m
       join kaixu.customer c on c.id = m.customer_id
-     where m.used > greatest(0, c.monthly_cap_nusd + m.extra)
+     cross join lateral (select greatest(0, -coalesce(sum(p.amount_nusd), 0))::bigint as taken_back
+                           from kaixu.topup p
+                          where p.customer_id = m.customer_id and p.month = m.month
+                            and case p.source when 'rollover' then false
+                                              when 'carried' then p.amount_nusd > 0     -- debt that went on
+                                              else p.amount_nusd < 0 end) t
+     where m.used > greatest(0, c.monthly_cap_nusd + m.extra + t.taken_back)
     union all
     select 'key chain', m.chain_id, m.month, null, 'spent_nusd + held_nusd of all books over its cap', m.used,
            k.monthly_cap_nusd

@@ -112,6 +112,10 @@ async def prune_cap_alerts(db: Connection) -> None:
     """Forget what was told about months before the last one."""
     await db.execute(
         """
+        with of_books as (
+            delete from kaixu.book_alert
+             where month < (date_trunc('month', now() at time zone 'UTC') - interval '1 month')::date
+        )
         delete from kaixu.cap_alert
          where month < (date_trunc('month', now() at time zone 'UTC') - interval '1 month')::date
         """

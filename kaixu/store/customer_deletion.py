@@ -48,6 +48,7 @@ TABLES: dict[str, Decision] = {
     "batch": removed("requests in files, and their metadata"),
     "billing_account": stripped("the lock of the customer's invoices; name, address and tax id are removed"),
     "blob": removed("files that the customer has uploaded; the gateway removes them from the store of blobs"),
+    "book_alert": removed("alerts of the account"),
     "book_month": kept("which price list a month was billed by"),
     "callback_state": removed("what integrations have begun at vendors for the customer"),
     "cap_alert": removed("alerts of the account"),
@@ -141,6 +142,7 @@ BY_CUSTOMER = (
     "alert",
     "alert_webhook",
     "cap_alert",
+    "book_alert",
     "cap_check",
     "receiver_failure",
     "reembedding",
@@ -192,6 +194,7 @@ LATE = (
     "mail",
     "alert",
     "cap_alert",
+    "book_alert",
     "cap_check",
     "receiver_failure",
 )

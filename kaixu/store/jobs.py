@@ -252,11 +252,13 @@ async def requeue(
     message: str | None = None,
     pause: Pause | None = None,
     needs_nusd: int | None = None,
+    needs_book: str | None = None,
 ) -> bool:
     """Return a job to the queue, with `is_failure` as a failed attempt; whether the claim was still valid.
 
     One that is to be cancelled ends instead. `pause` says what it waits for; a job that asked for a pause has lost no
-    worker so far. A blocked job waits until the next month at most; `needs_nusd`: what it could cost.
+    worker so far. A blocked job waits until the next month at most; `needs_nusd`: what it could cost, in the
+    book `needs_book`.
     """
     return (
         await db.fetchval(
@@ -271,7 +273,8 @@ async def requeue(
                    attempts = attempts + $4,
                    error_code = case when cancel_asked then 'JOB_CANCELLED' else $5 end,
                    error_message = case when cancel_asked then 'the job was cancelled' else $6 end,
-                   pause = $7, needs_nusd = $8, losses = case when $7 = 'waiting' then 0 else losses end,
+                   pause = $7, needs_nusd = $8, needs_book = $9,
+                   losses = case when $7 = 'waiting' then 0 else losses end,
                    completed_at = case when cancel_asked then clock_timestamp() end,
                    failure_due_at = case when cancel_asked and reports_failure then clock_timestamp() end,
                    webhook_after = case when cancel_asked and webhook is not null then clock_timestamp() end,
@@ -287,6 +290,7 @@ async def requeue(
             storable(message),  # an integration's own text
             pause,
             needs_nusd,
+            needs_book,
         )
         is not None
     )

@@ -2,7 +2,7 @@
 --
 -- Parallel arrays, one element a call. The caller is p_key_hash with p_legacy_hash (plain SHA-256, for older keys), or
 -- p_key_id (a session). p_most is what the call could cost, p_least the least worth granting (= p_most where it cannot be
--- lowered); granted_nusd lies between them, and granted_tokens between p_most_tokens and p_least_tokens. p_provider is the
+-- lowered; -1: an operation that is Free, which passes at any cap, and with debt); granted_nusd lies between them, and granted_tokens between p_most_tokens and p_least_tokens. p_provider is the
 -- lane, p_asked the name that the client used for it (a lane may have a second one): an allowlist may hold either. '': the call needs no vendor.
 -- Returns a row a call. refused is a code; null: admitted. A refused call writes nothing.
 -- An operation 'job:…' was counted when it was submitted: rates are neither checked for it nor counted.
@@ -321,7 +321,10 @@ begin
             retry_after_s := kaixu.window_frees_in(v_ten_minutes, v_ten_minute, r.rpd_limit) * 600 - (v_second % 600)::integer;
 
         -- The caps. Who owes credit that was taken back can call what costs nothing, and what a book of its own pays for.
-        -- A cap of 0 refuses even that.
+        -- A cap of 0 refuses even calls at a price of 0, but not operations that are Free: who has no money must be able
+        -- to pay.
+        elsif r.least < 0 then
+            null;
         elsif v_has_own_cap then
             v_own := kaixu.book_room(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
             if v_own.cap_nusd <= 0 or greatest(0, v_own.room_nusd - v_added) < r.least then
@@ -351,7 +354,7 @@ begin
                 p_customer_id => r.customer_id, p_key_id => r.found_id, p_provider => r.provider, p_model => r.model,
                 p_names => coalesce(nullif(r.names, ''), lower(r.provider) || '/' || r.model), p_month => v_month,
                 p_now => v_now, p_is_job => v_job, p_pending_nusd => case when v_has_own_cap then 0 else v_added end,
-                p_least_nusd => case when v_has_own_cap then 0 else r.least end,
+                p_least_nusd => case when v_has_own_cap then least(r.least, 0) else r.least end,
                 p_most_tokens => granted_tokens, p_least_tokens => coalesce(r.least_tokens, 0));
             refused := v_limits.refused;
             scope := v_limits.scope;

@@ -116,12 +116,13 @@ begin
             room_tokens := least(room_tokens, s.tpm - v_used);
         end if;
 
-        -- Caps come after all rates. A cap of 0 refuses every call, even a free one.
+        -- Caps come after all rates. A cap of 0 refuses every call, even at a price of 0, but not an operation that is
+        -- Free (p_least_nusd -1).
         if s.month_cap_nusd is not null then
             select coalesce(sum(m.spent_nusd), 0), coalesce(sum(m.held_nusd), 0) + p_pending_nusd into v_spent, v_used
               from kaixu.key_month m
              where m.chain_id = any (s.chains) and m.month = p_month and not m.has_own_cap;
-            if refused is null
+            if refused is null and p_least_nusd >= 0
                and (s.month_cap_nusd = 0 or greatest(0, s.month_cap_nusd - v_spent - v_used) < p_least_nusd) then
                 refused := 'CAP_REACHED'; scope := 'group';
                 bound_limit := s.month_cap_nusd; bound_used := v_spent; bound_held := v_used;
@@ -129,7 +130,7 @@ begin
             room_nusd := least(room_nusd, s.month_cap_nusd - v_spent - v_used);
         end if;
         if s.day_cap_nusd is not null then
-            if refused is null
+            if refused is null and p_least_nusd >= 0
                and (s.day_cap_nusd = 0 or greatest(0, s.day_cap_nusd - v_use.day_spent_nusd - v_held) < p_least_nusd) then
                 refused := 'CAP_REACHED'; scope := s.prefix || 'day';
                 retry_after_s := ceil(extract(epoch from v_day + interval '1 day' - p_now));

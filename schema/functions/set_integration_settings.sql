@@ -54,6 +54,19 @@ begin
     on conflict (customer_id, integration) do update
        set settings = (s.settings - p_reset) || excluded.settings, updated_at = clock_timestamp()
     returning null::text, null::text, s.settings;
+    -- The cap of a book may have changed: its alerts are looked at.
+    insert into kaixu.cap_check (customer_id, chain_id, month)
+    select p_customer_id, 0, date_trunc('month', now() at time zone 'UTC')::date
+     where exists (select from kaixu.book b
+                    where b.integration = p_integration and (p_changes ? b.cap_setting or b.cap_setting = any (p_reset)));
     perform kaixu.watch_settings(p_customer_id => p_customer_id, p_integration => p_integration);
+    if exists (select
+                 from kaixu.book b
+                where b.integration = p_integration
+                  and (p_changes ? b.cap_setting or b.cap_setting = any (p_reset))) then
+        -- Jobs that wait for room in the book are tried again.
+        insert into kaixu.cap_check (customer_id, chain_id, month)
+        values (p_customer_id, 0, date_trunc('month', clock_timestamp() at time zone 'UTC'));
+    end if;
 end;
 $$;

@@ -292,6 +292,28 @@ def test_where_an_integration_may_send_is_declared_and_named_by_its_options(fold
 
 
 @pytest.mark.parametrize(
+    ("hosts", "shown", "reason"),
+    [
+        ('lambda options: [f"{options.token}.example.com"]', "https://t.example.com", None),
+        ("lambda options: ()", "", None),
+        ('lambda options: ["https://t.example.com"]', "", "`hosts` has 'https://t.example.com'"),
+        ('lambda options: "any-public"', "", "`hosts` must return a list of hosts, not 'any-public'"),
+        ("lambda options: None", "", "`hosts` must return a list of hosts, not None"),
+        ("lambda options: [options.nothing]", "", "`hosts` failed: AttributeError"),
+        ("lambda: []", "", "`hosts` must take one argument, the options"),
+        ("say", "", "`hosts` must be a `def` function"),
+    ],
+)
+def test_hosts_can_follow_from_the_options(folder: Folder, hosts: str, shown: str, reason: str | None) -> None:
+    code = PING.replace("PingOptions))", f"PingOptions, hosts={hosts}))")
+    code = code.replace('PerCall("say"))', 'PerCall("say"), on_failure="release")')
+    folder.write("plugins/integrations/ping.py", code)
+    ping = folder.build("integrations: {ping: {token: t, price: {say: 0.25}}}").integrations["ping"]
+    assert (ping.state, str(ping.hosts)) == ("on" if reason is None else "failed", shown)
+    assert (reason or "") in (ping.reason or "")
+
+
+@pytest.mark.parametrize(
     ("section", "expected", "state"),
     [
         ("{token: t}", ["1:16: integration `ping` needs a price `say`"], "failed"),

@@ -78,6 +78,36 @@ def register_integrations(register):
     register(Integration("ping", WHAT))
     register(Integration("other", [op("other.a", aliases=["shared"])]))
 """
+WEBHOOKS = """
+from kaixu.plugin import Callback, Free, Integration, Operation, Webhook, hookimpl
+import msgspec
+
+class Nothing(msgspec.Struct):
+    pass
+
+async def do(call):
+    return Nothing()
+
+def verify(body, headers, options, now):
+    return None
+
+def authorize(options, begun):
+    return "https://vendor.example"
+
+def op(alias):
+    return Operation("ping.a", do, Nothing, Free("a test"), aliases=[alias], method="GET")
+
+def back(alias):
+    return Callback("back", do, "a test", authorize, aliases=[alias])
+
+def hook(name, alias):
+    return Webhook(name, verify, do, aliases=[alias])
+
+@hookimpl
+def register_integrations(register):
+    register(Integration("first", [], webhooks=[hook("events", "shared")]))
+    register(Integration("ping", WHAT))
+"""
 CONFIG = "integrations: {other: {plugin: ./demo.py}, ping: {plugin: ./demo.py, price: {}}}\n"
 OPERATION = "operation `ping.a`: "
 
@@ -203,3 +233,24 @@ def test_what_can_be_served_is_on(folder: Folder, what: str) -> None:
     folder.write("demo.py", PLUGIN.replace("WHAT", what))
     state = folder.build(CONFIG).integrations["ping"]
     assert (state.state, state.reason) == ("on", None)
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("[], webhooks=[hook('mine', 'shared')]", "webhook `mine` of `ping`: the alias `shared` belongs to webhook"),
+        ("[op('shared')]", "operation `ping.a`: the alias `shared` belongs to webhook `events` of `first`"),
+        ("[], callbacks=[back('shared')]", "callback `back` of `ping`: the alias `shared` belongs to webhook"),
+        ("[op('a')], webhooks=[hook('mine', 'a')]", "webhook alias `a` is that of an operation or callback already"),
+        ("[], callbacks=[back('a')], webhooks=[hook('mine', 'a')]", "webhook alias `a` is that of an operation or"),
+        ("[], webhooks=[hook('one', 'a'), hook('two', 'a')]", "webhook `a` is registered twice"),
+    ],
+)
+def test_an_alias_of_a_webhook_is_that_of_nobody_else(folder: Folder, what: str, expected: str) -> None:
+    folder.write("demo.py", WEBHOOKS.replace("WHAT", what))
+    catalog = folder.build("integrations: {first: {plugin: ./demo.py}, ping: {plugin: ./demo.py}}\n")
+    assert (catalog.integrations["first"].state, catalog.integrations["ping"].state) == ("on", "failed")
+    assert expected in (catalog.integrations["ping"].reason or "")
+    folder.write("demo.py", WEBHOOKS.replace("WHAT", "[], webhooks=[hook('events', 'own')]"))
+    catalog = folder.build("integrations: {first: {plugin: ./demo.py}, ping: {plugin: ./demo.py}}\n")
+    assert catalog.integrations["ping"].state == "on"

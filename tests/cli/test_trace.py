@@ -38,8 +38,9 @@ async def test_the_life_of_a_call_that_fell_over_is_told_step_by_step(
     key = (await virtual_key(pool, await customer(pool)))[1]
     client = Client(http, process.url, key, **{"x-kaixu-request-id": "one-call"})
     assert (await client.chat("m"))[0] == 200
-    await asyncio.sleep(0.5)  # the monitor writes a little later
-    steps = await traced(process, "one-call")
+    async with asyncio.timeout(30):
+        while len(steps := await traced(process, "one-call")) < 5:  # the monitor writes a little later
+            await asyncio.sleep(0.1)
     said = [(step["what"], step["detail"]) for step in steps]
     assert [what for what, _ in said] == ["admitted", "try 1", "try 2", "first output", "settled"]
     assert said[1][1].startswith("main: failed, UPSTREAM_ERROR after ")

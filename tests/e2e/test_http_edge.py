@@ -53,7 +53,7 @@ async def raw(shared: House, *parts: bytes) -> bytes:
         await writer.drain()
     said = b""
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while part := await reader.read(65536):
                 said += part
     except TimeoutError:

@@ -275,6 +275,14 @@ async def test_a_payment_is_credited_once_and_shown_everywhere(shop: Shop) -> No
         assert (await reconcile(connection)).differences == []
 
 
+async def test_who_has_a_cap_of_0_can_call_what_is_free_and_nothing_else(shop: Shop) -> None:
+    _, key = await key_of(shop, cap_nusd=0)
+    status, reply = await shop.call(key, "shop/balance")
+    assert (status, json.loads(reply["text"])["available_nusd"]) == (200, 0)
+    status, refused = await shop.call(key, "shop/thing")
+    assert (status, refused["code"], refused["scope"]) == (402, "CAP_REACHED", "customer")
+
+
 async def test_who_owes_credit_can_call_what_is_free_and_pay(shop: Shop) -> None:
     customer_id, key = await key_of(shop, cap_nusd=100 * THING)
     event = {"kind": "refunded", "customer": customer_id, "amount": -2 * THING, "key": f"taken-{customer_id}"}

@@ -59,7 +59,7 @@ async def files(call):
         async with call.wire.send(httpx.Request("POST", url + "/nowhere", content=b"x" * 50), accept={404}):
             pass
         if call.body.how == "slow":
-            await call.in_thread(time.sleep, 0.6)
+            await call.in_thread(time.sleep, 2.2)
         return Asked(f"{folder.parent.name} {folder.stat().st_mode & 0o777:o}")
 
 async def later(call):
@@ -73,7 +73,7 @@ def register_integrations(register):
         operations=[
             Operation("ask.now", asked, Ask, PerCall("call"), on_failure="release"),
             Operation("ask.later", later, Ask, PerCall("call"), on_failure="release"),
-            Operation("ask.files", files, Ask, PerUnit("byte", unit="bytes_sent", most=1000), timeout_s=0.5, on_failure="release"),
+            Operation("ask.files", files, Ask, PerUnit("byte", unit="bytes_sent", most=1000), timeout_s=2, on_failure="release"),
         ],
         jobs=[Job("ask.work", asked, Ask, PerCall("call"), retry=Retry(attempts=1), on_failure="release")],
     ))

@@ -94,6 +94,61 @@ async def test_an_accepted_answer_comes_with_its_body(status: int) -> None:
     assert await answer_of(wire_with(Script(status)), accept={status}) == (status, b"an answer")
 
 
+@pytest.mark.parametrize("status", [201, 301, 401, 404, 429, 500, 599])
+async def test_every_answer_can_be_accepted(status: int) -> None:
+    wire = wire_with(Script(status))
+    assert await answer_of(wire, accept="all") == (status, b"an answer")
+    assert wire.used is (status not in (401, 429, 500, 599))
+
+
+async def test_what_is_accepted_is_still_tried_again() -> None:
+    assert (await answer_of(wire_with(Script(503, 404)), accept="all", tries=QUICK))[0] == 404
+    assert (await answer_of(wire_with(Script(503)), accept="all"))[0] == 503
+
+
+@pytest.mark.parametrize("accept", ["404", "", "ALL"])
+async def test_a_text_names_no_statuses(accept: Any) -> None:
+    with pytest.raises(ValueError, match="names statuses"):
+        await answer_of(wire_with(Script(200)), accept=accept)
+
+
+async def test_an_answer_is_read_up_to_its_limit() -> None:
+    assert await answer_of(wire_with(Script(200)), most_bytes=9) == (200, b"an answer")
+    with pytest.raises(UpstreamError, match="larger than 8 bytes"):
+        await answer_of(wire_with(Script(200)), most_bytes=8)
+    with pytest.raises(UpstreamError, match="larger than 8 bytes"):  # its announced length is enough
+        await answer_of(wire_with(Script((200, {"content-length": "9"}))), most_bytes=8)
+    pieces = []
+    with pytest.raises(UpstreamError, match="larger than 1 MiB"):
+        async with wire_with(Stream(b"x" * 600_000, b"y" * 600_000)).send(post(), most_bytes=1 << 20) as answer:
+            pieces = [len(piece) async for piece in answer.aiter_raw()]
+    assert pieces == []
+    for wrong in (0, -1, True, 1.5):
+        with pytest.raises(ValueError, match="`most_bytes` of an answer"):
+            await answer_of(wire_with(Script(200)), most_bytes=wrong)
+
+
+async def test_an_answer_of_any_length_is_read_in_pieces() -> None:
+    async with wire_with(Stream(*[b"x" * (1 << 20)] * 200)).send(post()) as answer:
+        assert sum([len(piece) async for piece in answer.aiter_raw()]) == 200 << 20
+    with pytest.raises(UpstreamError, match="larger than 160 MiB"):
+        await answer_of(wire_with(Stream(*[b"x" * (1 << 20)] * 200)), most_bytes=300 << 20)
+
+
+class Stream(httpx.AsyncBaseTransport):
+    """Answers with a body in pieces."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def body() -> AsyncIterator[bytes]:
+            for piece in self.pieces:
+                yield piece
+
+        return httpx.Response(200, content=body())
+
+
 async def test_an_answer_that_is_not_accepted_is_an_error() -> None:
     with pytest.raises(UpstreamRejected):
         await answer_of(wire_with(Script(404)), accept={409})

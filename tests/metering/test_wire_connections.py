@@ -189,11 +189,11 @@ async def test_a_slow_reader_is_not_the_vendor_s_silence(transport: httpx.AsyncB
             await writer.drain()
 
     async with listening(vendor) as url:
-        wire = wire_with(transport, first_byte_s=0.4, between_bytes_s=0.3)
+        wire = wire_with(transport, first_byte_s=2, between_bytes_s=1)
         size = 0
         async with wire.send(httpx.Request("POST", url)) as response:
             async for piece in response.aiter_bytes():
                 if size == 0:
-                    await asyncio.sleep(1)
+                    await asyncio.sleep(1.5)
                 size += len(piece)
     assert size == 4 * 1024 * 1024

@@ -196,7 +196,7 @@ async def test_nothing_works_after_the_load() -> None:
         ("text", "list of parts"),
         (["text"], "parts are those of"),
         ([panels.Table(["a", "b"], [["one"]])], "2 columns has a row with 1 cells"),
-        ([panels.Table(["a"], [[["nested"]]])], "has a cell"),
+        ([panels.Table(["a"], [[["nested"]]])], "has a cell"),  # type: ignore[list-item]
         ([panels.Stat("a", panels.Time(datetime(2026, 1, 1)))], "a time has a zone"),
         ([panels.Stat("a", panels.Money(1.5))], "no whole number"),  # type: ignore[arg-type]
         ([panels.Chart("a", ["x"], [panels.Series("s", [1, 2])])], "not one value for each label"),

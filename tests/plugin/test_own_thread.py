@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from kaixu.plugin import HostNotDeclared, TicketClosed, TooLarge, UpstreamBusy
+from kaixu.plugin import HostNotDeclared, TicketClosed, TooLarge, UpstreamBusy, UpstreamError
 from kaixu.plugin import own_thread as module
 from kaixu.plugin.origins import Hosts
 from kaixu.plugin.own_thread import MOST_THREADS, Threads, ThreadWire
@@ -116,11 +117,29 @@ async def test_a_handler_that_is_cancelled_waits_for_its_thread_which_can_send_n
     assert (handler.cancelled(), saw, call.wire.requests) == (True, ["closed"], [])
 
 
+async def test_a_thread_stores_an_answer_of_any_length_in_a_file(tmp_path: Path) -> None:
+    call = FakeCall(
+        wire=FakeWire(Answer(404, {"x-vendor": "yes"}, [b"a" * 10, b"b" * 10]), Answer(200, {}, [b"c" * 9]))
+    )
+    call.wire.most_whole_bytes = 5
+
+    def work() -> tuple[int, str | None, bytes]:
+        answer = call.wire.blocking().send(REQUEST, accept="all", save_to=tmp_path / "answer")
+        return answer.status_code, answer.headers.get("x-vendor"), answer.content
+
+    assert await call.in_thread(work) == (404, "yes", b"")
+    assert (tmp_path / "answer").read_bytes() == b"a" * 10 + b"b" * 10
+    with pytest.raises(UpstreamError, match="larger than 8 bytes"):
+        await call.in_thread(call.wire.blocking().send, REQUEST, save_to=tmp_path / "answer", most_bytes=8)
+
+
 async def test_a_thread_that_waits_for_a_vendor_is_let_go_at_once() -> None:
     sending = asyncio.Event()
 
     class NeverAnswers(FakeWire):
-        async def attempt(self, request: httpx.Request, accept: object) -> httpx.Response:
+        async def attempt(
+            self, request: httpx.Request, accept: object, most_bytes: int | None = None
+        ) -> httpx.Response:
             sending.set()
             await asyncio.sleep(3600)
             raise AssertionError("not reached")

@@ -11,6 +11,8 @@ from kaixu.accounts.topups import top_up
 from kaixu.plugin.types import Usage
 from kaixu.reports.reconcile import Reconciled, reconcile
 from kaixu.store import admission
+from kaixu.store.plugin_credits import GatheredCredits, balance_of
+from kaixu.store.rights import Rights
 from kaixu.store.rollups import fold_usage
 from tests.support.calls import admit, billed, settle
 from tests.support.money import customer, virtual_key
@@ -102,6 +104,27 @@ async def test_a_lowered_cap_is_a_note_and_no_mistake(pool: asyncpg.Pool, by: By
     result = await reconciled(pool)
     assert result.differences == []
     assert [(note.id, note.proven) for note in result.notes] == [(customer_id, 1)]
+
+
+async def test_who_owes_credit_has_not_passed_the_cap(pool: asyncpg.Pool) -> None:
+    customer_id = await customer(pool, cap_nusd=100)
+    key_id, _ = await virtual_key(pool, customer_id)
+    rights = Rights("shop", None, None, frozenset({"credit", "customers"}), "r")
+
+    async def credit(amount_nusd: int, key: str) -> None:
+        gathered = GatheredCredits(rights)
+        gathered.add(customer_id, amount_nusd, key=key, month=None, source=None, reference=None)
+        async with pool.acquire() as connection, connection.transaction():
+            await gathered.book(connection)
+
+    await credit(50, "paid")
+    await billed(pool, key_id, Usage(), cost=140, most=140)
+    await credit(-50, "disputed")
+    assert (await reconciled(pool)).notes == []
+    assert (await balance_of(pool, customer_id)).debt_nusd == 40
+    # What was really spent beyond cap and credit is still told.
+    await pool.execute("update kaixu.customer set monthly_cap_nusd = 89 where id = $1", customer_id)
+    assert [(one.id, one.kept, one.proven) for one in (await reconciled(pool)).notes] == [(customer_id, 140, 139)]
 
 
 async def test_one_month_can_be_proven_alone(pool: asyncpg.Pool, by: By) -> None:

@@ -212,6 +212,62 @@ async def test_a_blocked_job_is_woken_by_room_under_its_cap(pool: asyncpg.Pool) 
     assert [one.id for one in await claim(pool)] == [job_id]
 
 
+async def test_a_job_that_needs_room_in_a_book_with_its_own_cap_waits_for_that_alone(pool: asyncpg.Pool) -> None:
+    await pool.execute(
+        "insert into kaixu.book (name, integration, title, has_own_cap, cap_setting, default_cap_nusd)"
+        " values ('ships', 'ship', 'Ships', true, 'cap', 100), ('letters', 'ship', 'Letters', false, null, null)"
+    )
+    owner = await customer(pool, cap_nusd=0)
+    key_id, _ = await virtual_key(pool, owner, monthly_cap_nusd=0)
+    ids = [await enqueue(pool, owner, key_id=key_id), await enqueue(pool, owner), await enqueue(pool, owner)]
+    for job, book in zip(await claim(pool), ("ships", "ships", "letters"), strict=True):
+        await jobs.requeue(
+            pool, job, wait_s=3600, is_failure=False, pause="blocked", needs_nusd=150, needs_book=book, code="X"
+        )
+
+    async def checked() -> list[str]:
+        while await check_noted_caps(pool, [80], most=10):
+            pass
+        return [await state(pool, one) for one in ids]
+
+    async def cap(value: float | None) -> None:
+        await pool.fetch(
+            "select from kaixu.set_integration_settings(p_customer_id => $1, p_integration => 'ship',"
+            " p_changes => $2, p_reset => '{}', p_unique => '{}')",
+            owner,
+            {"cap": value},
+        )
+
+    async with pool.acquire() as connection:
+        await note_cap(connection, customer_id=owner, chain_id=0)
+    assert await checked() == ["blocked"] * 3
+    for refusing in (0, 0.000000149):
+        await cap(refusing)
+        assert await checked() == ["blocked"] * 3
+    await cap(0.00000015)  # the change itself notes the cap
+    assert await checked() == ["queued", "queued", "blocked"]  # the last one needs room under the customer's cap
+    await pool.execute("update kaixu.customer set monthly_cap_nusd = 150 where id = $1", owner)
+    async with pool.acquire() as connection:
+        await note_cap(connection, customer_id=owner, chain_id=0)
+    assert await checked() == ["queued"] * 3  # it has no key whose cap it could wait for
+
+
+async def test_a_book_without_a_cap_has_always_room(pool: asyncpg.Pool) -> None:
+    await pool.execute(
+        "insert into kaixu.book (name, integration, title, has_own_cap, cap_setting, default_cap_nusd)"
+        " values ('ships', 'ship', 'Ships', true, 'cap', null)"
+    )
+    owner = await customer(pool, cap_nusd=0)
+    job_id = await enqueue(pool, owner)
+    [job] = await claim(pool)
+    await jobs.requeue(pool, job, wait_s=3600, is_failure=False, pause="blocked", needs_nusd=150, needs_book="ships")
+    async with pool.acquire() as connection:
+        await note_cap(connection, customer_id=owner, chain_id=0)
+    while await check_noted_caps(pool, [80], most=10):
+        pass
+    assert await state(pool, job_id) == "queued"
+
+
 async def test_a_blocked_job_is_tried_again_in_the_new_month_at_the_latest(pool: asyncpg.Pool) -> None:
     await enqueue(pool)
     [job] = await claim(pool)

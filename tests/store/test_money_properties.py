@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kaixu.metering.identity import new_ticket
 from kaixu.store import admission
-from kaixu.store.admission import Ask, Settlement, Verdict
+from kaixu.store.admission import FREE, Ask, Settlement, Verdict
 from kaixu.store.pool import prepare_connection
 from kaixu.store.rollups import fill_usage, fold_usage
 from tests.conftest import with_database
@@ -107,12 +107,15 @@ class Story:
                 )
                 for at in range(1 + choice % 3)
             ]
+            if amount % 5 == 0:  # an operation that is free, among the others
+                asks.append(make_ask(self.keys[choice % len(self.keys)], 0, FREE, end_user=TAGS[choice % 3]))
             verdicts = await admission.admit(self.pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
             self.open += [
                 (one, verdict) for one, verdict in zip(asks, verdicts, strict=True) if verdict.refused is None
             ]
             for one, verdict in zip(asks, verdicts, strict=True):
                 assert verdict.refused in (None, *self.refusals)
+                assert one.least_nusd != FREE or verdict.refused != "CAP_REACHED"
                 if verdict.granted_nusd is not None:
                     assert one.least_nusd <= verdict.granted_nusd <= one.most_nusd
         elif kind in ("settle", "release") and self.open:
@@ -428,10 +431,60 @@ async def test_two_gateways_never_pass_a_cap_with_several_books_by_one_nano_doll
     assert await pool.fetchval("select count(distinct book) from kaixu.usage_event") == 3
 
 
-async def test_a_cap_of_nothing_lets_nothing_through_not_even_what_is_free(pool: asyncpg.Pool) -> None:
+async def test_a_cap_of_nothing_lets_only_operations_through_that_are_free(pool: asyncpg.Pool) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool, cap_nusd=0))
     (verdict,) = await admission.admit(pool, [make_ask(key_id, 0)], owner=OWNER, lifetime_s=60, default_rpm=100)
     assert (verdict.refused, verdict.scope) == ("CAP_REACHED", "customer")
+    free = make_ask(key_id, 0, FREE)
+    (verdict,) = await admission.admit(pool, [free], owner=OWNER, lifetime_s=60, default_rpm=100)
+    assert (verdict.refused, verdict.granted_nusd) == (None, 0)
+    await admission.settle(pool, [settlement(free, verdict, 0)])
+    await assert_books_balance(pool)
+
+
+@pytest.mark.parametrize(
+    ("of_customer", "of_key", "extra", "scope"),
+    [
+        ({"day_cap_nusd": 0}, {}, 0, "day"),
+        ({"end_user_cap_nusd": 0}, {}, 0, "end_user"),
+        ({}, {"monthly_cap_nusd": 0}, 0, "key"),
+        ({}, {"day_cap_nusd": 0}, 0, "key_day"),
+        ({}, {"limits": {"up/m": {"day_cap_nusd": 0}}}, 0, "model_day"),
+        ({}, {"group": 0}, 0, "group"),
+        ({}, {}, -50, None),
+    ],
+    ids=["day", "end-user", "key", "key-day", "model-day", "group", "debt"],
+)
+async def test_no_cap_refuses_an_operation_that_is_free_and_its_rates_count(
+    pool: asyncpg.Pool, of_customer: dict[str, Any], of_key: dict[str, Any], extra: int, scope: str | None
+) -> None:
+    customer_id = await customer(pool, **of_customer)
+    if of_key.pop("group", None) is not None:
+        of_key = {
+            "group_id": await pool.fetchval(
+                "insert into kaixu.key_group (customer_id, name, monthly_cap_nusd) values ($1, 'g', 0) returning id",
+                customer_id,
+            )
+        }
+    key_id, _ = await virtual_key(pool, customer_id, rpm_limit=3, **of_key)
+    if extra:
+        await pool.execute(
+            "insert into kaixu.customer_month (customer_id, month, extra_nusd)"
+            " values ($1, date_trunc('month', now() at time zone 'UTC')::date, $2)",
+            customer_id,
+            extra,
+        )
+
+    async def refusal(least: int) -> tuple[str | None, str | None]:
+        ask = make_ask(key_id, 0, least, end_user="ada")
+        (verdict,) = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=100)
+        return verdict.refused, verdict.scope
+
+    plain = ("CAP_REACHED", scope) if scope else (None, None)  # who owes can call what costs nothing
+    assert await refusal(0) == plain
+    for _ in range(3 if scope else 2):
+        assert await refusal(FREE) == (None, None)
+    assert (await refusal(FREE))[0] == "RATE_LIMITED"
 
 
 async def test_a_free_call_passes_where_the_cap_is_used_up(pool: asyncpg.Pool) -> None:

@@ -177,7 +177,7 @@ def register_integrations(register):
         Operation(NAME + ".put", put, Put, free, method="PUT", upload=True, aliases=[NAME + "-put"]),
         Operation(NAME + ".paid", put, Put, PerUnit("byte", unit="bytes_in", most=1 << 20), upload=True,
                   on_failure="charge_counted"),
-        Operation(NAME + ".quick", put, Put, free, upload=True, timeout_s=1),
+        Operation(NAME + ".quick", put, Put, free, upload=True, timeout_s=2),
         Operation(NAME + ".operators", put, Put, free, upload=True, auth=Operator()),
         Operation(NAME + ".use-old", use_old, Named, free),
         Operation(NAME + ".names", names, Named, free),

@@ -19,11 +19,13 @@ class CapReached(Refused):
 class HoldRefused(CapReached):
     """A cap has no room for what a transaction of an integration wants to hold; the transaction was rolled back.
 
-    `needs_nusd`: what would be held more. An integration's book can give it a status, a code and a message of its own.
+    `needs_nusd`: what would be held more, in the book `needs_book`. An integration's book can give it a status, a code
+    and a message of its own.
     """
 
     code = "HOLD_REFUSED"
     needs_nusd = 0
+    needs_book: str | None = None
 
 
 class Forbidden(Refused):

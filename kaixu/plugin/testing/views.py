@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Any, ParamSpec, TypeVar
@@ -23,7 +23,7 @@ from kaixu.plugin.panel import Panel
 from kaixu.plugin.panels import Part
 from kaixu.plugin.secret import SecretInfo
 from kaixu.plugin.statements import verb_of
-from kaixu.plugin.tries import ONCE, Tries
+from kaixu.plugin.tries import ONCE, Accept, Tries
 
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
@@ -52,9 +52,10 @@ class FakePanelWire:
         *,
         secret: str | None = None,
         scheme: str = "Bearer",
-        accept: Collection[int] = (),
+        accept: Accept = (),
         tries: Tries = ONCE,
         timeout_s: float | None = None,
+        most_bytes: int | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """See `PanelWire.send`."""
         if request.method not in ("GET", "HEAD"):
@@ -67,7 +68,8 @@ class FakePanelWire:
                 raise NotFound(f"the secret `{secret}` is not set")
             headers = [*request.headers.raw, (b"authorization", f"{scheme} {value}".encode())]
             request = httpx.Request(request.method, request.url, headers=headers)
-        async with self._wire.send(request, accept=accept, tries=tries, timeout_s=timeout_s) as response:
+        sending = self._wire.send(request, accept=accept, tries=tries, timeout_s=timeout_s, most_bytes=most_bytes)
+        async with sending as response:
             yield response
 
     def may_send_to(self, url: str) -> bool:

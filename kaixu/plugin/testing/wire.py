@@ -14,7 +14,15 @@ from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, Upstrea
 from kaixu.plugin.origins import Hosts
 from kaixu.plugin.own_thread import ThreadWire
 from kaixu.plugin.refusals import refusal, retry_after
-from kaixu.plugin.tries import ONCE, Tries, with_tries
+from kaixu.plugin.tries import (
+    ONCE,
+    Accept,
+    Tries,
+    accepted_statuses,
+    answer_too_large,
+    require_most_bytes,
+    with_tries,
+)
 
 from .checks import must
 
@@ -97,13 +105,15 @@ class FakeWire:
         self,
         request: httpx.Request,
         *,
-        accept: Collection[int] = (),
+        accept: Accept = (),
         tries: Tries = ONCE,
         timeout_s: float | None = None,
+        most_bytes: int | None = None,
     ) -> AbstractAsyncContextManager[httpx.Response]:
         """See `kaixu.plugin.Wire.send` and `kaixu.plugin.IntegrationWire.send`."""
         prepare_blob_body(request)
-        return self.exchange(request, accept, tries)
+        require_most_bytes(most_bytes)
+        return self.exchange(request, accepted_statuses(accept), tries, most_bytes)
 
     def body(self, blobs: Blob | Sequence[Blob]) -> BlobBody:
         """See `kaixu.plugin.IntegrationWire.body`."""
@@ -124,12 +134,12 @@ class FakeWire:
 
     @asynccontextmanager
     async def exchange(
-        self, request: httpx.Request, accept: Collection[int], tries: Tries
+        self, request: httpx.Request, accept: Collection[int], tries: Tries, most_bytes: int | None = None
     ) -> AsyncIterator[httpx.Response]:
         """One request, and the answer of its last try."""
 
         async def attempt() -> httpx.Response:
-            return await self.attempt(request, accept)
+            return await self.attempt(request, accept, most_bytes)
 
         async def pause(seconds: float) -> bool:
             self.pauses.append(seconds)
@@ -148,7 +158,9 @@ class FakeWire:
             self.open -= 1
             await response.aclose()
 
-    async def attempt(self, request: httpx.Request, accept: Collection[int]) -> httpx.Response:
+    async def attempt(
+        self, request: httpx.Request, accept: Collection[int], most_bytes: int | None = None
+    ) -> httpx.Response:
         """One try and its answer."""
         self._require_open()
         if self.hosts is not None:
@@ -170,9 +182,9 @@ class FakeWire:
             refused = refusal(reply.status, wait_s, b"".join(reply.chunks))
             refused.told_wait_s = wait_s
             raise refused
-        chunks = Chunks(reply, self._require_open)
+        chunks = Chunks(reply, self._require_open, most_bytes)
         response = WholeResponse(reply.status, headers=dict(reply.headers), stream=chunks, request=request)
-        response.most_bytes = self.most_whole_bytes
+        response.most_bytes = min(most_bytes or self.most_whole_bytes, self.most_whole_bytes)
         return response
 
     def _require_open(self) -> None:
@@ -202,7 +214,7 @@ class WholeResponse(httpx.Response):
             async for piece in self.aiter_raw():
                 size += len(piece)
                 if size > self.most_bytes:
-                    raise UpstreamError(f"the vendor's answer is larger than {self.most_bytes >> 20} MiB")
+                    raise answer_too_large(self.most_bytes)
                 pieces.append(piece)
             self._content = b"".join(pieces)
         return self._content
@@ -211,13 +223,20 @@ class WholeResponse(httpx.Response):
 class Chunks(httpx.AsyncByteStream):
     """An answer's body, piece by piece."""
 
-    def __init__(self, answer: Answer, require_open: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, answer: Answer, require_open: Callable[[], None] = lambda: None, most_bytes: int | None = None
+    ) -> None:
         self.answer = answer
         self._require_open = require_open
+        self._most_bytes = most_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
         for chunk in self.answer.chunks:
             self._require_open()
+            size += len(chunk)
+            if self._most_bytes is not None and size > self._most_bytes:
+                raise answer_too_large(self._most_bytes)
             yield chunk
         if self.answer.broken is not None:
             raise self.answer.broken
