@@ -87,7 +87,7 @@ async def begin(call: Call[NewPush]) -> Begun:
         await db.execute(
             "update push set deploy_id = $3, state = $4, url = $5, updated_at = now() "
             "where customer_id = $1 and push_id = $2 and ended_at is null",
-            call.customer_id, push_id, deploy.id, deploy.state[:40], deploy.address,
+            call.customer_id, push_id, deploy.id, deploy.state[:40] or "new", deploy.address,
         )  # fmt: skip
     return await prepared(call, netlify, site, push_id, deploy)
 

@@ -123,10 +123,11 @@ async def file_status(call: Call[WhichFile]) -> FileStatus:
         row = await db.fetchrow(FILE, push["id"], sha1)
     if row is None or (row["status"] == "waiting" and row["mode"] is None):
         raise Failure(404, "JOB_NOT_FOUND", "Job not found")
-    parts = row["parts"] or (len(row["received"]) if row["mode"] == "chunked" else 1)
+    received = [*range(row["parts"])] if row["parts"] and row["status"] == "done" else [*row["received"]]
+    parts = row["parts"] or (len(received) if row["mode"] == "chunked" else 1)
     return FileStatus(
         FileView(
-            row["sha1"], row["deploy_path"], parts, [*row["received"]], row["status"], row["error"],
+            row["sha1"], row["deploy_path"], parts, received, row["status"], row["error"],
             written_or_none(row["created_at"]), written_or_none(row["updated_at"]),
         )
     )  # fmt: skip
@@ -157,7 +158,7 @@ async def published(call: Call[Completion], push: Mapping[str, Any]) -> Complete
     options: PushOptions = call.options
     ends_at, pause_s = asyncio.get_running_loop().time() + options.complete_s, FIRST_LOOK_S
     while push["ended_at"] is None:
-        await look(call, push)
+        await look(call, push, is_asked=True)
         push = await own_push(call, push["push_id"])
         if push["ended_at"] is not None:
             break
