@@ -226,7 +226,7 @@ def totals(page: Page, snapshot: dict[str, Any]) -> None:
     if snapshot["kind"] == "invoice":
         page.amount_line("Prepaid credit applied", f"{money(-amounts['prepaid_applied_cents'])} USD")
         page.amount_line("Amount due", f"{money(amounts['due_cents'])} USD", bold=True)
-        if (unspent := UNSPENT.get(snapshot.get("unspent_credit"))) is not None:
+        if (unspent := UNSPENT.get(snapshot.get("unspent_credit") or "")) is not None:
             page.ln(1)
             page.text_line(unspent)
     second = snapshot["second_currency"]
