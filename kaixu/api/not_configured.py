@@ -1,4 +1,4 @@
-"""The endpoints of integrations that this release does not bring: pushes, GitHub, Stripe. All answer 501.
+"""The endpoints of integrations that come with the gateway, while they are off: pushes, GitHub, Stripe. All answer 501.
 
 Each has the authentication of the real one, so that only who may use it learns that it is not there. An integration
 with an alias of the same name takes its place.

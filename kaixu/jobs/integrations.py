@@ -7,6 +7,7 @@ import msgspec
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
 from kaixu.jobs.payloads import unseal
+from kaixu.metering.ending import UNDELIVERED
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.integrations import admit_operation, run_job, run_unbilled
 from kaixu.ops.sealing import Sealer
@@ -72,7 +73,9 @@ class IntegrationRunner:
                     self.gate, ticket, state, handler, payload, lease.report_progress, job.attempts + 1
                 )
             except Again as again:
-                ticket.end_reason = "released"
+                # What was used until the pause is not billed; the operator sees what it has cost.
+                ticket.waived = ticket.has_used_something
+                ticket.end_reason = UNDELIVERED if ticket.has_used_something else "released"
                 ticket.alongside = lease.pause(again.after_s)
             else:
                 ticket.alongside = lease.completion(ticket, msgspec.Raw(result), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kaixu.plugin.operation import PerUnit
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Ask, Verdict
 
@@ -34,6 +35,15 @@ class OperationTicket(Ticket):
         """What the counted units cost, at most what was reserved."""
         source = "plugin" if self.meter.is_counted_by_plugin else "counted"
         return BilledUsage(Usage(), source, min(self.meter.cost_nusd, self.granted_nusd))
+
+    @property
+    def has_used_something(self) -> bool:
+        """Whether a job that pauses has used what would be missing in the reports: counted units, a vendor's charge.
+
+        A price for each call is none: it is for the job as a whole, which is billed once, however often it asks.
+        """
+        counted = isinstance(self.meter.charge, PerUnit) and self.meter.cost_nusd > 0
+        return bool(self.meter.vendor_cost_nusd) or (counted and self.vendor_may_have_worked)
 
     def vendor_cost_nusd(self, usage: Usage) -> int | None:
         """What the plugin has said; None: nothing, so it is not known."""

@@ -153,6 +153,8 @@ def read_body(request: httpx.Request) -> None:
     prepare_blob_body(request)
     if isinstance(request.stream, BlobBody):
         return  # it is read in the event loop
+    if isinstance(request.stream, httpx.AsyncByteStream) and not isinstance(request.stream, httpx.SyncByteStream):
+        return  # so is this one, piece by piece
     if not isinstance(request.stream, httpx.ByteStream):
         pieces, size = [], 0
         for piece in cast(Iterable[bytes], request.stream):

@@ -375,17 +375,20 @@ def test_what_served_and_would_fail_is_named_and_what_is_new_or_off_is_not(folde
     before.require_no_loss(after)
 
 
-def test_the_integrations_of_the_shipped_file_are_off_without_their_plugins(tmp_path: Path) -> None:
-    text = "integrations:\n  github: {client_id: '${GITHUB_CLIENT_ID}'}\n  stripe: {secret_key: x, price: {a: 1}}\n"
+def test_the_integrations_of_the_shipped_file_are_off_without_their_plugins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kaixu.catalog.shipped.SHIPPED", {"courier": "Courier", "till": "Till"})
+    text = "integrations:\n  courier: {client_id: '${COURIER_ID}'}\n  till: {secret_key: x, price: {a: 1}}\n"
     (tmp_path / "kaixu.yaml").write_text(text)
     catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path, strict=True)
     assert {name: (one.state, one.reason) for name, one in catalog.integrations.items()} == {
-        "github": ("off", "the plugin `github` (GitHub push) is not installed, and GITHUB_CLIENT_ID is not set"),
-        "stripe": ("off", "the plugin `stripe` (Stripe) is not installed"),
+        "courier": ("off", "the plugin `courier` (Courier) is not installed, and COURIER_ID is not set"),
+        "till": ("off", "the plugin `till` (Till) is not installed"),
     }
     assert catalog.mistakes == []
     states = {one.name: one.state for one in catalog.plugins if one.kind == "integration"}
-    assert states == {"github": "off", "stripe": "off"}
+    assert states == {"courier": "off", "till": "off"}
 
 
 @pytest.mark.parametrize("section", ["pusch: {}", "push: {plugin: pusch}", "push: {plugin: ./push.py}"])
@@ -396,7 +399,8 @@ def test_any_other_integration_without_a_plugin_is_a_mistake(tmp_path: Path, sec
     assert len(catalog.mistakes) == 1
 
 
-def test_a_shipped_integration_that_is_required_must_be_there(tmp_path: Path) -> None:
-    (tmp_path / "kaixu.yaml").write_text("integrations: {stripe: {required: true}}\n")
-    with pytest.raises(PluginError, match="integration `stripe` is required and off: the plugin `stripe`"):
+def test_a_shipped_integration_that_is_required_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kaixu.catalog.shipped.SHIPPED", {"till": "Till"})
+    (tmp_path / "kaixu.yaml").write_text("integrations: {till: {required: true}}\n")
+    with pytest.raises(PluginError, match="integration `till` is required and off: the plugin `till`"):
         build(load(tmp_path / "kaixu.yaml", {}), tmp_path)

