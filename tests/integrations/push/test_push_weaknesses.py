@@ -36,7 +36,12 @@ async def test_1_nobody_publishes_to_a_site_that_only_the_operator_s_token_reach
             said = await other.call("POST", "push-projects", {"projectId": "x", "netlifySiteId": odd})
             assert said.status == 400
         # An operator allows one site: this one works, and no other.
-        body = {"customer_id": str(other.customer_id), "project_id": "own", "name": "Own", "netlify_site_id": other.site}
+        body = {
+            "customer_id": str(other.customer_id),
+            "project_id": "own",
+            "name": "Own",
+            "netlify_site_id": other.site,
+        }
         await other.operator("POST", "admin-push-projects", body)
         push = await other.begun({"/a": DATA}, projectId="own")
         assert (await other.upload(push["pushId"], "/a", DATA)).status == 200
