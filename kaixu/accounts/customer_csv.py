@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,9 +17,10 @@ from kaixu.store.customers import Customer
 
 from .customers import CHANGEABLE, OF_PLAN, PLANNED
 from .fields import flag
+from .shared_fields import FIELDS
 
 #: The columns, each a wire field.
-COLUMNS = tuple(CHANGEABLE)
+COLUMNS = (*CHANGEABLE, *FIELDS)
 
 #: The most that a file may have.
 MOST_BYTES = 64 * 1024 * 1024
@@ -33,7 +34,10 @@ NONE = "none"
 #: reading takes exactly one away.
 GUARDED = (*FORMULA_STARTS, "'")
 FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
-FLAG_FIELDS = frozenset(name for name, field in CHANGEABLE.items() if field.read is flag)
+FLAG_FIELDS = frozenset(
+    {name for name, field in CHANGEABLE.items() if field.read is flag}
+    | {name for name, field in FIELDS.items() if field.read is flag}
+)
 
 #: A list with nothing in it. Of providers, which all are allowed then, it is `*`.
 EMPTY_LIST = "[]"
@@ -111,14 +115,21 @@ def line_of(number: int, names: list[str], row: list[str]) -> Line:
     return Line(number, given)
 
 
-def csv_lines(customers: Iterable[Customer], *, with_header: bool = True) -> str:
-    """Customers as CSV. Values of the plan are blank, the cap `plan`: they are the plan's also where they are read."""
+def csv_lines(
+    customers: Iterable[Customer], shared: Mapping[int, Mapping[str, Any]] = {}, *, with_header: bool = True
+) -> str:
+    """Customers as CSV. Values of the plan are blank, the cap `plan`: they are the plan's also where they are read.
+
+    `shared`: by customer, its fields that are settings of integrations.
+    """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
     if with_header:
         writer.writerow(COLUMNS)
     for row in customers:
-        writer.writerow([guarded(cell_of(row, name)) for name in COLUMNS])
+        values = shared.get(row.id, {})
+        cells = [cell_of(row, name) if name in CHANGEABLE else text_of(values.get(name)) for name in COLUMNS]
+        writer.writerow([guarded(cell) for cell in cells])
     return out.getvalue()
 
 
@@ -128,17 +139,20 @@ def cell_of(row: Customer, name: str) -> str:
     value: Any = getattr(row, column)
     if column in PLANNED and column in row.from_plan:
         return OF_PLAN if name == "monthly_cap_cents" else ""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if name.endswith("_cents"):
+    if name.endswith("_cents") and value is not None:
         return str(cents_of_nusd(value))
     if isinstance(value, list):
         return ",".join(map(str, value)) or ("*" if name == "allowed_providers" else EMPTY_LIST)
     if isinstance(value, dict):
         return msgspec.json.encode(value).decode()
-    return str(value)
+    return text_of(value)
+
+
+def text_of(value: object) -> str:
+    """A value of one word, as a cell has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
 
 
 def guarded(text: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Literal
 
 import asyncpg
 import msgspec
 
 from kaixu.plugin.errors import Conflict, KaixuError, Unavailable, Unprocessable
+from kaixu.plugin.operation import Integration
 from kaixu.store import customers as store
 from kaixu.store import keys as store_keys
 from kaixu.store.customers import Customer
@@ -16,9 +17,9 @@ from kaixu.store.pool import database
 
 from . import fields
 from .customer_csv import Line
-from .customers import change_customer_in, create_customer_in
 from .key_material import new_key
 from .keys import create_key
+from .shared_fields import change_with_shared, create_with_shared
 
 Outcome = Literal["created", "changed", "unchanged", "refused"]
 
@@ -43,7 +44,7 @@ class Importer:
     """Imports lines, each in a transaction of its own. With `dry_run` each is undone, and no key is issued.
 
     `keep_key`: issue a key for customers that have none, and hand it to this function first: a process that dies
-    between has written a key that does not work, never lost one that does.
+    between has written a key that does not work, never lost one that does. `integrations`: those that are on.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Importer:
         request_id: str,
         dry_run: bool,
         keep_key: KeepKey | None = None,
+        integrations: Sequence[Integration] = (),
     ) -> None:
         self.pool = pool
+        self.integrations = integrations
         self.default_cap_nusd = default_cap_nusd
         self.pepper = pepper
         self.actor = actor
@@ -101,13 +104,19 @@ class Importer:
                     before = await store.customer_of_email(connection, email)
                     outcome: Outcome
                     if before is None:
-                        after = await create_customer_in(
-                            connection, line.given, default_cap_nusd=self.default_cap_nusd, **by
+                        after = await create_with_shared(
+                            connection,
+                            line.given,
+                            integrations=self.integrations,
+                            default_cap_nusd=self.default_cap_nusd,
+                            **by,
                         )
                         outcome = "created"
                     else:
-                        after = await change_customer_in(connection, before.id, line.given, **by)
-                        outcome = "unchanged" if after == before else "changed"
+                        after, has_changed = await change_with_shared(
+                            connection, before.id, line.given, integrations=self.integrations, **by
+                        )
+                        outcome = "unchanged" if after == before and not has_changed else "changed"
                 except BaseException:
                     await transaction.rollback()
                     raise

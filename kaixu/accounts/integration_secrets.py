@@ -97,16 +97,23 @@ async def clear_secret(pool: asyncpg.Pool, secret: SecretName, *, actor: str, re
             return await store.clear_secret(connection, secret, actor=actor, request_id=request_id)
 
 
+#: What the older edition shows of integrations, by the integration and the name of its secret.
+KEPT = {("push", "token"): "has_netlify_token"}
+
+
 async def held_as(
     pool: asyncpg.Pool, customer_ids: Sequence[int], integrations: Iterable[Integration]
 ) -> dict[int, dict[str, bool]]:
-    """For each customer, whether it has the secrets that are shown in the list of customers, by `Secret.shown_as`."""
-    shown = {
+    """For each customer, whether it has the secrets that are shown in the list of customers, by `Secret.shown_as`.
+
+    Those of the older edition's integrations are shown also while these are off, since they are kept.
+    """
+    shown: dict[tuple[str, str], str] = KEPT | {
         (one.name, secret.name): secret.shown_as for one in integrations for secret in one.secrets if secret.shown_as
     }
     none = dict.fromkeys(shown.values(), False)
     found = {customer_id: dict(none) for customer_id in customer_ids}
-    if not shown or not customer_ids:
+    if not customer_ids:
         return found
     with database():
         for row in await store.held_secrets(pool, customer_ids):

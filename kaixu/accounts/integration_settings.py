@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 import msgspec
 
 from kaixu.plugin.customer_settings import read_settings, setting_names, shown_settings
-from kaixu.plugin.errors import Invalid, NotFound, PluginFailed
+from kaixu.plugin.errors import Invalid, NotConfigured, NotFound, PluginFailed
 from kaixu.plugin.operation import Integration
 from kaixu.store import customers, settings_changes
 from kaixu.store import integration_settings as store
@@ -74,11 +74,20 @@ async def change_settings(
     reset: Sequence[str],
     *,
     integrations: Iterable[Integration],
+    off: Collection[str] = (),
     actor: str,
     request_id: str,
 ) -> ShownSettings:
-    """Set some settings, and give those of `reset` their defaults. Raises as `store.settings_changes`."""
+    """Set some settings, and give those of `reset` their defaults. Raises as `store.settings_changes`.
+
+    `off`: integrations of kaixu.yaml that cannot validate anything now; for them it raises `NotConfigured`.
+    """
     integration = with_settings(integrations).get(name)
+    if integration is None and name in off:
+        raise NotConfigured(
+            f"integration `{name}` is off, and only it knows which values are possible",
+            hint="Its settings are kept. Switch it on, or change the fields of customers that `admin-customers` has.",
+        )
     if integration is None:
         raise NotFound(f"no integration `{name}` that is on has settings of customers")
     if not changes and not reset:

@@ -17,14 +17,16 @@ from kaixu.accounts.customer_csv import csv_lines, guarded, read_lines
 from kaixu.accounts.customer_import import Imported, Importer
 from kaixu.accounts.customer_list import MOST_LISTED, customer_page
 from kaixu.accounts.customers import ListedCustomer
+from kaixu.accounts.integration_secrets import held_as
 from kaixu.accounts.integration_settings import exported_settings
+from kaixu.accounts.shared_fields import shared_fields
 from kaixu.api.admin.replies import listed_customer_reply
 from kaixu.config.price import nusd_of_cents
 from kaixu.plugin.errors import KaixuError
 
 from .failure import CommandFailed, fail
 from .report import print_json, print_rows
-from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
+from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, declared_integrations, with_database
 
 #: How many bytes of a file are read; the limit itself is in `read_lines`.
 MOST_READ = 65 * 1024 * 1024
@@ -47,6 +49,7 @@ def import_customers(
     except KaixuError as error:  # names columns of the file, not options
         raise fail(error.message, hint=error.hint) from None
     keys = None if issue_keys is None or dry_run else KeyFile(issue_keys)
+    integrations = declared_integrations()
 
     async def work(session: CommandSession) -> list[Imported]:
         importer = Importer(
@@ -57,6 +60,7 @@ def import_customers(
             request_id=REQUEST_ID,
             dry_run=dry_run,
             keep_key=None if keys is None else keys.keep,
+            integrations=integrations,
         )
         return [one async for one in importer.run(lines)]
 
@@ -93,6 +97,9 @@ def export_customers(
     """
 
     settings: dict[int, dict[str, Any]] = {}
+    shared: dict[int, dict[str, Any]] = {}
+    held: dict[int, dict[str, bool]] = {}
+    integrations = declared_integrations()
 
     async def work(session: CommandSession) -> list[ListedCustomer]:
         rows: list[ListedCustomer] = []
@@ -101,17 +108,23 @@ def export_customers(
             given = {"sort": "id", "order": "asc", "limit": MOST_LISTED, "cursor": cursor}
             page = await customer_page(session.pool, given)
             rows += page.customers
+            ids = [row.id for row in page.customers]
+            shared.update(await shared_fields(session.pool, ids, integrations))
             if as_json:
-                settings.update(await exported_settings(session.pool, [row.id for row in page.customers]))
+                settings.update(await exported_settings(session.pool, ids))
+                held.update(await held_as(session.pool, ids, integrations))
             if (cursor := page.next_cursor) is None:
                 return rows
 
     rows = with_database(work)
     if as_json:
-        shown = [listed_customer_reply(row) | {"integrations": settings.get(row.id, {})} for row in rows]
+        shown = [
+            listed_customer_reply(row, shared[row.id] | held[row.id]) | {"integrations": settings.get(row.id, {})}
+            for row in rows
+        ]
         text = msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n"
     else:
-        text = csv_lines(rows)
+        text = csv_lines(rows, shared)
     if file is None:
         sys.stdout.write(text)
         return

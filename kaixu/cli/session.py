@@ -25,6 +25,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.gateway.database import NO_SCHEMA, command_pool, database_address
 from kaixu.ops.change_origin import CHANGE_ORIGIN, ChangeOrigin
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
+from kaixu.plugin.operation import Integration
 
 from .failure import fail
 from .options import with_option_names
@@ -88,6 +89,12 @@ def load_catalog(settings: Settings) -> Catalog:
         return build(load(path, os.environ), path.resolve().parent)
     except (ConfigError, PluginError) as error:
         raise fail(error) from None
+
+
+def declared_integrations() -> list[Integration]:
+    """The integrations of kaixu.yaml that can be on; none where there is no such file."""
+    settings = load_settings()
+    return list(load_catalog(settings).declared) if settings.kaixu_config.exists() else []
 
 
 def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrated: bool = True) -> Answer:

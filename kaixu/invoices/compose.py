@@ -29,6 +29,7 @@ class Material(msgspec.Struct, frozen=True):
 
     `settings`: the customer's settings of integrations that stand for fields of the customer. `own_books`: those with
     caps of their own, which never draw on the customer's. `statements`: what books show of the month, by book.
+    `rolls_over`: whether unspent credit is carried into the next month.
     """
 
     customer: Customer
@@ -42,6 +43,7 @@ class Material(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = {}
     own_books: frozenset[str] = frozenset()
     statements: dict[str, dict[str, Any]] = {}
+    rolls_over: bool = False
 
 
 class Composed(msgspec.Struct, frozen=True):
@@ -91,7 +93,7 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
             "email": customer.email,
             "plan_name": customer.plan_name,
             "monthly_cap_cents": cents_of_nusd(customer.monthly_cap_nusd),
-            "stripe_customer_id": customer.stripe_customer_id or settings.get("stripe_customer_id"),
+            "stripe_customer_id": settings.get("stripe_customer_id"),
             "billing": billing_json(material.billing),
         },
         "totals": usage_totals(material, of_month),
@@ -100,12 +102,11 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
         "lines": lines_json(lines, totals, of_month, material.keys, material.month),
         "keys": keys_json(of_month, material.keys),
         "topups": [payment_json(one) for one in material.payments],
+        "unspent_credit": None if prepaid_nusd <= 0 else "rolls_over" if material.rolls_over else "ends",
         "auto_topup": {
-            "enabled": customer.auto_topup_enabled or settings.get("auto_topup_enabled", False),
-            "threshold_cents": settings.get(
-                "auto_topup_threshold_cents", cents_or_none(customer.auto_topup_threshold_nusd)
-            ),
-            "amount_cents": settings.get("auto_topup_amount_cents", cents_or_none(customer.auto_topup_amount_nusd)),
+            "enabled": settings.get("auto_topup_enabled", False),
+            "threshold_cents": settings.get("auto_topup_threshold_cents"),
+            "amount_cents": settings.get("auto_topup_amount_cents"),
         },
         "push": material.statements.get(PUSH),
         "books": material.statements,
@@ -316,8 +317,3 @@ def with_number(snapshot: dict[str, Any], name: str, issued_at: datetime, due_da
 def last_day(month: date) -> date:
     """The last day of a month."""
     return (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-
-
-def cents_or_none(nusd: int | None) -> int | None:
-    """An amount in cents, or None."""
-    return None if nusd is None else cents_of_nusd(nusd)

@@ -67,7 +67,8 @@ def push_charges_json(charges: PushCharges, statements: Mapping[str, StateMonth]
 def part_json(field: str, month: BookMonth, state: StateMonth | None, cents: int) -> dict[str, Any]:
     """The statement of a book; of one that nobody states, its sum."""
     _, count, price = BOOKS[field]
-    unstated = {"pricing_version": month.pricing_version, "base_month_cents": 0, price: 0, "per_gb_cents": 0, count: 0}
+    version = "env" if field == "github" else month.pricing_version  # as the older edition's clients expect it
+    unstated = {"pricing_version": version, "base_month_cents": 0, price: 0, "per_gb_cents": 0, count: 0}
     unstated |= {"bytes_uploaded": 0, "gb_estimate": 0.0}
     stated = None if state is None else state(month)
     return {**(unstated if stated is None else stated), "total_cents": cents, "total_usd": usd(month.spent_nusd)}

@@ -27,10 +27,8 @@ MATCHING = """
 #: This month's figures and the active keys of the customers of a page.
 FIGURES = """
     select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, c.max_devices_per_key, c.require_install_id,
-           c.allowed_providers, c.allowed_models, c.stripe_customer_id, c.auto_topup_enabled,
-           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.end_user_cap_nusd, c.tpm_limit,
-           c.day_cap_nusd, c.alert_thresholds, c.alert_mail, c.id, c.stripe_subscription_id,
-           c.stripe_current_period_end, c.created_at,
+           c.allowed_providers, c.allowed_models, c.max_vectors, c.end_user_cap_nusd, c.tpm_limit,
+           c.day_cap_nusd, c.alert_thresholds, c.alert_mail, c.id, c.created_at,
            c.from_plan, c.plan_version_id, c.price_factor_millionths,
            coalesce((select array_agg(n order by n)
                        from kaixu.plan_version v

@@ -23,10 +23,6 @@ class CustomerSettings(msgspec.Struct, frozen=True):
     require_install_id: bool
     allowed_providers: list[str] | None
     allowed_models: dict[str, list[str]] | None
-    stripe_customer_id: str | None
-    auto_topup_enabled: bool
-    auto_topup_threshold_nusd: int | None
-    auto_topup_amount_nusd: int | None
     max_vectors: int | None
     end_user_cap_nusd: int | None
     tpm_limit: int | None
@@ -39,8 +35,6 @@ class Customer(CustomerSettings, frozen=True):
     """A customer. `from_plan`: the columns whose values are the plan's, not its own."""
 
     id: int
-    stripe_subscription_id: str | None
-    stripe_current_period_end: datetime | None
     created_at: datetime
     from_plan: list[str]
     plan_version_id: int | None
@@ -64,10 +58,8 @@ CUSTOMER = Query(
     Customer,
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
-           allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
-           day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
-           created_at,
+           allowed_providers, allowed_models, max_vectors, end_user_cap_nusd, tpm_limit,
+           day_cap_nusd, alert_thresholds, alert_mail, id, created_at,
            from_plan, plan_version_id, price_factor_millionths
       from kaixu.customer
      where id = $1 and deleted_at is null
@@ -79,10 +71,8 @@ LOCKED_CUSTOMER = Query(
     Customer,
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
-           allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
-           day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
-           created_at,
+           allowed_providers, allowed_models, max_vectors, end_user_cap_nusd, tpm_limit,
+           day_cap_nusd, alert_thresholds, alert_mail, id, created_at,
            from_plan, plan_version_id, price_factor_millionths
       from kaixu.customer
      where id = $1 and deleted_at is null
@@ -94,10 +84,8 @@ CUSTOMER_OF_EMAIL = Query(
     Customer,
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
-           allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
-           day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
-           created_at,
+           allowed_providers, allowed_models, max_vectors, end_user_cap_nusd, tpm_limit,
+           day_cap_nusd, alert_thresholds, alert_mail, id, created_at,
            from_plan, plan_version_id, price_factor_millionths
       from kaixu.customer
      where lower(email) = lower($1) and deleted_at is null
@@ -114,10 +102,6 @@ settings_in_order = attrgetter(
     "require_install_id",
     "allowed_providers",
     "allowed_models",
-    "stripe_customer_id",
-    "auto_topup_enabled",
-    "auto_topup_threshold_nusd",
-    "auto_topup_amount_nusd",
     "max_vectors",
     "end_user_cap_nusd",
     "tpm_limit",
@@ -130,15 +114,12 @@ NEW_CUSTOMER = Query(
     Customer,
     """
     insert into kaixu.customer (email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key,
-                                require_install_id, allowed_providers, allowed_models, stripe_customer_id,
-                                auto_topup_enabled, auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors,
+                                require_install_id, allowed_providers, allowed_models, max_vectors,
                                 end_user_cap_nusd, tpm_limit, day_cap_nusd, alert_thresholds, alert_mail)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
-              allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
-              day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
-              created_at,
+              allowed_providers, allowed_models, max_vectors, end_user_cap_nusd, tpm_limit,
+              day_cap_nusd, alert_thresholds, alert_mail, id, created_at,
               from_plan, plan_version_id, price_factor_millionths
     """,
 )
@@ -148,16 +129,13 @@ CHANGED_CUSTOMER = Query(
     """
     update kaixu.customer
        set email = $2, plan_name = $3, monthly_cap_nusd = $4, is_active = $5, max_devices_per_key = $6,
-           require_install_id = $7, allowed_providers = $8, allowed_models = $9, stripe_customer_id = $10,
-           auto_topup_enabled = $11, auto_topup_threshold_nusd = $12, auto_topup_amount_nusd = $13, max_vectors = $14,
-           end_user_cap_nusd = $15, tpm_limit = $16, day_cap_nusd = $17, alert_thresholds = $18,
-           alert_mail = $19
+           require_install_id = $7, allowed_providers = $8, allowed_models = $9, max_vectors = $10,
+           end_user_cap_nusd = $11, tpm_limit = $12, day_cap_nusd = $13, alert_thresholds = $14,
+           alert_mail = $15
      where id = $1
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
-              allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
-              day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
-              created_at,
+              allowed_providers, allowed_models, max_vectors, end_user_cap_nusd, tpm_limit,
+              day_cap_nusd, alert_thresholds, alert_mail, id, created_at,
               from_plan, plan_version_id, price_factor_millionths
     """,
 )

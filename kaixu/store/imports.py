@@ -95,15 +95,18 @@ CUSTOMERS = Query(
                             where i.source = $1 and i.kind = 'customer' and i.source_hash = a.source_hash)
     ), made as (
         insert into kaixu.customer
-               (id, email, plan_name, monthly_cap_nusd, is_active, allowed_models, stripe_customer_id, tpm_limit,
-                day_cap_nusd)
+               (id, email, plan_name, monthly_cap_nusd, is_active, allowed_models, tpm_limit, day_cap_nusd)
         select n.id,
                case when n.of_address > 1 or exists (select from kaixu.customer c where lower(c.email) = lower(n.email))
                     then n.placeholder else n.email end,
-               n.plan_name, n.monthly_cap_nusd, n.is_active, n.allowed_models, n.stripe_customer_id, n.tpm_limit,
-               n.day_cap_nusd
+               n.plan_name, n.monthly_cap_nusd, n.is_active, n.allowed_models, n.tpm_limit, n.day_cap_nusd
           from numbered n
         returning *
+    ), settings as (
+        insert into kaixu.integration_setting (customer_id, integration, settings)
+        select n.id, 'stripe', jsonb_build_object('stripe_customer_id', n.stripe_customer_id)
+          from numbered n
+         where n.stripe_customer_id is not null
     ), noted as (
         insert into kaixu.imported (source, kind, source_hash, customer_id)
         select $1, 'customer', n.source_hash, n.id from numbered n

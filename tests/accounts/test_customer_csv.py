@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kaixu.accounts.changes import read
 from kaixu.accounts.customer_csv import COLUMNS, MOST_BYTES, csv_lines, read_lines
 from kaixu.accounts.customers import CHANGEABLE
+from kaixu.accounts.shared_fields import FIELDS
 from kaixu.plugin.errors import Invalid
 from kaixu.store.customers import Customer
 from tests.support.size import examples
@@ -25,10 +26,6 @@ PLAIN: dict[str, Any] = {
     "require_install_id": False,
     "allowed_providers": None,
     "allowed_models": None,
-    "stripe_customer_id": None,
-    "auto_topup_enabled": False,
-    "auto_topup_threshold_nusd": None,
-    "auto_topup_amount_nusd": None,
     "max_vectors": None,
     "end_user_cap_nusd": None,
     "tpm_limit": None,
@@ -36,8 +33,6 @@ PLAIN: dict[str, Any] = {
     "alert_thresholds": None,
     "alert_mail": None,
     "id": 1,
-    "stripe_subscription_id": None,
-    "stripe_current_period_end": None,
     "created_at": datetime(2026, 1, 1, tzinfo=UTC),
     "from_plan": [],
     "plan_version_id": None,
@@ -57,10 +52,6 @@ CUSTOMERS = st.fixed_dictionaries(
         "require_install_id": st.booleans(),
         "allowed_providers": st.none() | st.lists(LISTED, min_size=1, max_size=3, unique=True),
         "allowed_models": st.none() | st.dictionaries(LISTED, st.lists(LISTED, max_size=3, unique=True), max_size=3),
-        "stripe_customer_id": st.none() | NAMES,
-        "auto_topup_enabled": st.booleans(),
-        "auto_topup_threshold_nusd": st.none() | CENTS,
-        "auto_topup_amount_nusd": st.none() | CENTS,
         "max_vectors": st.none() | st.integers(0, 10**12),
         "end_user_cap_nusd": st.none() | CENTS,
         "tpm_limit": st.none() | st.integers(0, 10**9),
@@ -69,17 +60,29 @@ CUSTOMERS = st.fixed_dictionaries(
         "alert_mail": st.none() | st.booleans(),
     }
 )
+SHARED = st.fixed_dictionaries(
+    {
+        "stripe_customer_id": st.none() | NAMES,
+        "auto_topup_enabled": st.booleans(),
+        "auto_topup_threshold_cents": st.none() | st.integers(0, 10**9),
+        "auto_topup_amount_cents": st.none() | st.integers(0, 10**9),
+    }
+)
 
 
 @settings(max_examples=examples(200))
-@given(st.lists(CUSTOMERS, max_size=4))
-def test_what_is_exported_is_read_back(rows: list[dict[str, Any]]) -> None:
-    text = csv_lines([Customer(**PLAIN | row) for row in rows])
+@given(st.lists(st.tuples(CUSTOMERS, SHARED), max_size=4))
+def test_what_is_exported_is_read_back(given: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    rows, shared = [row for row, _ in given], {at: values for at, (_, values) in enumerate(given)}
+    text = csv_lines([Customer(**PLAIN | row | {"id": at}) for at, row in enumerate(rows)], shared)
     lines = list(read_lines(text.encode()))
     assert [line.problem for line in lines] == [None] * len(rows)
     for line, row in zip(lines, rows, strict=True):
         values = read(CHANGEABLE, line.given)
         assert values == {name: value for name, value in row.items() if value is not None}
+    for line, of_row in zip(lines, shared.values(), strict=True):
+        read_back = {name: field.read(line.given[name], name) for name, field in FIELDS.items() if name in line.given}
+        assert read_back == {name: value for name, value in of_row.items() if value is not None}
 
 
 def test_values_of_a_plan_are_not_pinned_by_an_export() -> None:
@@ -91,7 +94,6 @@ def test_values_of_a_plan_are_not_pinned_by_an_export() -> None:
         "monthly_cap_cents": "plan",
         "is_active": True,
         "require_install_id": False,
-        "auto_topup_enabled": False,
     }
 
 
@@ -132,5 +134,5 @@ def test_a_file_that_makes_no_sense_is_refused(content: bytes, words: str) -> No
 
 
 def test_every_field_is_a_column_and_is_exported_here() -> None:
-    assert set(COLUMNS) == set(CHANGEABLE)
+    assert set(COLUMNS) == {*CHANGEABLE, *FIELDS}
     assert {field.column for field in CHANGEABLE.values()} <= PLAIN.keys()

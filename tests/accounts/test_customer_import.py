@@ -67,6 +67,25 @@ async def test_the_same_file_again_changes_nothing_and_another_one_what_differs(
     assert await pool.fetchval("select count(*) from kaixu.customer where allowed_providers is null") == 2
 
 
+async def test_fields_of_payments_are_settings_of_their_integration(pool: asyncpg.Pool, by: By) -> None:
+    file = b"email,stripe_customer_id,auto_topup_enabled,auto_topup_amount_cents\nada@example.com,cus_1,true,500\n"
+    assert [one.outcome for one in await imported(pool, by, file)] == ["created"]
+    assert [one.outcome for one in await imported(pool, by, file)] == ["unchanged"]
+    stored = await pool.fetchrow("select integration, settings from kaixu.integration_setting")
+    assert tuple(stored or ()) == (
+        "stripe",
+        {"stripe_customer_id": "cus_1", "auto_topup_enabled": True, "auto_topup_amount_cents": 500},
+    )
+    more = b"email,stripe_customer_id,auto_topup_enabled,auto_topup_amount_cents\nada@example.com,,,none\nbob@example.com,cus_1,,\n"
+    done = await imported(pool, by, more)
+    assert [(one.outcome, one.why) for one in done] == [
+        ("changed", None),
+        ("refused", "another customer has this `stripe_customer_id`"),
+    ]
+    assert await pool.fetchval("select settings ? 'auto_topup_amount_cents' from kaixu.integration_setting") is False
+    assert await pool.fetchval("select count(*) from kaixu.customer") == 1
+
+
 async def test_a_dry_run_says_the_same_and_does_nothing(pool: asyncpg.Pool, by: By) -> None:
     keys: list[Any] = []
     dry = await imported(pool, by, FILE, dry_run=True, keep_key=lambda *one: keys.append(one))

@@ -11,6 +11,7 @@ import pytest
 from kaixu.accounts.customers import CHANGEABLE as OF_CUSTOMERS
 from kaixu.accounts.fields import ROLES
 from kaixu.accounts.keys import AT_CREATION as OF_KEYS
+from kaixu.accounts.shared_fields import FIELDS as OF_PAYMENTS
 from kaixu.gateway.app import Application
 from tests.api.admin.conftest import app, services
 from tests.support.process import SECRETS, Process
@@ -62,7 +63,7 @@ async def test_its_commands_run_and_its_replies_are_as_shown(dsn: str, tmp_path:
             same_shape(one.reply, json.loads(real))
 
 
-@pytest.mark.parametrize(("section", "fields"), [("Customers", OF_CUSTOMERS), ("Keys", OF_KEYS)])
+@pytest.mark.parametrize(("section", "fields"), [("Customers", {**OF_CUSTOMERS, **OF_PAYMENTS}), ("Keys", OF_KEYS)])
 def test_every_field_is_named(section: str, fields: dict[str, object]) -> None:
     table = PAGE.split(f"\n## {section}\n")[1].split("\n### ")[0]
     told = [name for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split("|")[1])]  # fmt: skip

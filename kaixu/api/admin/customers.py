@@ -49,7 +49,7 @@ def customer_routes(services: Services) -> list[Route]:
         days = bounded(request.args.get("sparkline"), "sparkline", MOST_DAYS, least=2)
         page = await customer_page(services.reports, request.args)
         more = await fields_of_integrations(services, [row.id for row in page.customers])
-        customers = [listed_customer_reply(row) | more[row.id] for row in page.customers]
+        customers = [listed_customer_reply(row, more[row.id]) for row in page.customers]
         if days is not None:
             if len(customers) > MOST_CUSTOMERS:
                 raise Unprocessable(f"`sparkline` is for at most {MOST_CUSTOMERS} customers", field="limit")
@@ -59,7 +59,7 @@ def customer_routes(services: Services) -> list[Route]:
 
     async def shown(customer: Customer) -> dict[str, Any]:
         shared = await shared_fields(services.pool, [customer.id], services.catalog.declared)
-        return customer_reply(customer) | shared[customer.id]
+        return customer_reply(customer, shared[customer.id])
 
     async def create(request: IncomingRequest) -> Reply:
         customer = await create_customer(

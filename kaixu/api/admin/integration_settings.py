@@ -44,6 +44,7 @@ def integration_setting_routes(services: Services) -> list[Route]:
             body.raw_object("settings") or {},
             reset,
             integrations=services.catalog.declared,
+            off=[state.name for state in services.catalog.integrations.values() if state.state != "on"],
             actor=ACTOR,
             request_id=request.request_id,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kaixu.accounts.customers import Customer, ListedCustomer, wire_names
@@ -14,8 +14,8 @@ from kaixu.reports.money_limits import MoneyLimit, limits_json
 from kaixu.reports.values import budget_fields, cents_or_none, instant
 
 
-def customer_reply(row: Customer) -> dict[str, Any]:
-    """A customer's settings."""
+def customer_reply(row: Customer, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """A customer's settings. `shared`: its fields that are settings of integrations."""
     return {
         "id": row.id,
         "email": row.email,
@@ -26,12 +26,7 @@ def customer_reply(row: Customer) -> dict[str, Any]:
         "require_install_id": row.require_install_id,
         "allowed_providers": row.allowed_providers,
         "allowed_models": row.allowed_models,
-        "stripe_customer_id": row.stripe_customer_id,
-        "stripe_subscription_id": row.stripe_subscription_id,
-        "stripe_current_period_end": instant(row.stripe_current_period_end),
-        "auto_topup_enabled": row.auto_topup_enabled,
-        "auto_topup_threshold_cents": cents_or_none(row.auto_topup_threshold_nusd),
-        "auto_topup_amount_cents": cents_or_none(row.auto_topup_amount_nusd),
+        **shared,
         "max_vectors": row.max_vectors,
         "end_user_cap_cents": cents_or_none(row.end_user_cap_nusd),
         "tpm_limit": row.tpm_limit,
@@ -45,14 +40,13 @@ def customer_reply(row: Customer) -> dict[str, Any]:
     }
 
 
-def listed_customer_reply(row: ListedCustomer) -> dict[str, Any]:
-    """A customer in the list, with this month's figures."""
+def listed_customer_reply(row: ListedCustomer, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """A customer in the list, with this month's figures. `shared`: see `customer_reply`, and which secrets it has."""
     room = row.monthly_cap_nusd + row.extra_nusd - row.spent_nusd - row.held_nusd
     available = 0 if row.extra_nusd < 0 else max(0, room)  # who owes credit that was taken back has nothing
-    return customer_reply(row) | {
+    return customer_reply(row, shared) | {
         "plan_deviations": wire_names(row.deviations),
         "active_keys": row.active_keys,
-        "has_netlify_token": False,
         "extra_cents": cents_of_nusd(row.extra_nusd),
         **budget_fields(row.spent_nusd, row.held_nusd, available),
     }

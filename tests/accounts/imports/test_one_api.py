@@ -42,7 +42,9 @@ async def test_balances_become_caps_and_keys_keep_their_hash(
     is_new = system == "new-api"
     result = await take_over(system, one_api_db(tmp_path / "one-api.db", is_new_api=is_new))
     customers = await pool.fetch(
-        "select email, plan_name, monthly_cap_nusd, is_active, stripe_customer_id from kaixu.customer"
+        "select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, s.settings ->> 'stripe_customer_id'"
+        "  from kaixu.customer c"
+        "  left join kaixu.integration_setting s on s.customer_id = c.id and s.integration = 'stripe'"
     )
     assert {row["email"]: tuple(row)[1:] for row in customers} == {
         f"user-1@{system}.invalid": ("default", 10**16, True, None),

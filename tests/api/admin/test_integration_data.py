@@ -85,8 +85,9 @@ async def test_a_secret_is_set_shown_and_cleared_but_never_read(
     [kept] = (await operator.get(f"{path}?customer_id={customer_id}"))["secrets"]
     assert (kept["title"], kept["is_set"]) == (None, True)
     assert (await operator.ask("PUT", path, named | {"value": "another-token"}))[0] == 404
-    assert (await operator.get("admin-customers"))["customers"][0]["has_netlify_token"] is False
+    assert (await operator.get("admin-customers"))["customers"][0]["has_netlify_token"] is True
     assert (await operator.send("DELETE", path, named))["cleared"] is True
+    assert (await operator.get("admin-customers"))["customers"][0]["has_netlify_token"] is False
     assert (await operator.send("DELETE", path, named))["cleared"] is False
     meta = {"integration": "push", "name": "token"}
     assert await actions(pool) == [("SECRET_SET", None, None, meta), ("SECRET_CLEAR", None, None, meta)]
@@ -228,6 +229,73 @@ async def test_handlers_reach_what_is_their_customers_and_only_during_the_call(
     assert TOKEN not in f"{audit}"
 
 
+async def test_fields_of_payments_are_kept_shown_and_changed_while_no_integration_declares_them(
+    operator: Operator, services: Services, pool: asyncpg.Pool
+) -> None:
+    switch_on(services)
+    one, other = [
+        (await operator.send("POST", "admin-customers", {"email": f"{name}@example.com"}))["customer"]["id"]
+        for name in ("ada", "bob")
+    ]
+    path = "admin-customers?customer_id="
+    defaults = {
+        "stripe_customer_id": None, "stripe_subscription_id": None, "stripe_current_period_end": None,
+        "auto_topup_enabled": False, "auto_topup_threshold_cents": None, "auto_topup_amount_cents": None,
+    }  # fmt: skip
+    [listed, _] = (await operator.get("admin-customers"))["customers"]
+    assert listed.items() >= defaults.items()
+    assert await pool.fetchval("select count(*) from kaixu.integration_setting") == 0
+    changed = await operator.send("PATCH", f"{path}{one}", {"stripe_customer_id": "cus_1", "auto_topup_enabled": True})
+    assert (changed["customer"]["stripe_customer_id"], changed["customer"]["auto_topup_enabled"]) == ("cus_1", True)
+    # The same again changes nothing; nobody else can have it; nonsense is refused.
+    await operator.send("PATCH", f"{path}{one}", {"stripe_customer_id": "cus_1"})
+    refused = await operator.ask("PATCH", f"{path}{other}", {"stripe_customer_id": "cus_1", "plan_name": "pro"})
+    assert (refused[0], refused[1]["code"], refused[1]["field"]) == (409, "CONFLICT", "stripe_customer_id")
+    assert (await operator.ask("PATCH", f"{path}{one}", {"auto_topup_amount_cents": "much"}))[0] == 422
+    assert (await operator.ask("PATCH", f"{path}99", {"stripe_customer_id": "cus_9"}))[0] == 404
+    assert (await operator.ask("PATCH", f"{path}{one}", {}))[0] == 400
+    await operator.send("PATCH", f"{path}{one}", {"stripe_customer_id": None, "auto_topup_enabled": False})
+    audited = [row for row in await actions(pool) if row[0] == "INTEGRATION_SETTINGS"]
+    assert [row[1:3] for row in audited] == [
+        (
+            {"stripe_customer_id": None, "auto_topup_enabled": False},
+            {"stripe_customer_id": "cus_1", "auto_topup_enabled": True},
+        ),
+        (
+            {"stripe_customer_id": "cus_1", "auto_topup_enabled": True},
+            {"stripe_customer_id": None, "auto_topup_enabled": False},
+        ),
+    ]
+    assert await pool.fetchval("select plan_name from kaixu.customer where id = $1", other) == "starter"
+    # What only the integration can validate is refused while it is off.
+    state = IntegrationState("stripe", IntegrationSection(), "off", "a variable is missing", None, None, {})
+    services.current.catalog = Catalog(integrations={"stripe": state})
+    named = {"customer_id": one, "integration": "stripe", "settings": {"auto_topup_enabled": True}}
+    refused = await operator.ask("PATCH", "admin-integration-settings", named)
+    assert (refused[0], refused[1]["code"]) == (501, "NOT_CONFIGURED")
+
+
+@pytest.mark.parametrize("declares", [True, False], ids=["declared", "not declared"])
+async def test_what_gateways_of_the_last_release_still_write_is_moved(
+    operator: Operator, services: Services, pool: asyncpg.Pool, declares: bool
+) -> None:
+    switch_on(services, *([STRIPE] if declares else []))
+    customer_id = await customer(pool)
+    await pool.execute(
+        "update kaixu.customer set stripe_customer_id = 'cus_1', auto_topup_enabled = true,"
+        " auto_topup_amount_nusd = 5000000000 where id = $1",
+        customer_id,
+    )
+    async with pool.acquire() as connection:
+        assert await take_customer_settings(connection, services.catalog.declared) == 1
+        assert await take_customer_settings(connection, services.catalog.declared) == 0
+    [listed] = (await operator.get("admin-customers"))["customers"]
+    shown = listed["stripe_customer_id"], listed["auto_topup_enabled"], listed["auto_topup_amount_cents"]
+    assert shown == ("cus_1", True, 500)
+    columns = "select (stripe_customer_id, auto_topup_enabled, auto_topup_amount_nusd)::text from kaixu.customer"
+    assert await pool.fetchval(columns) == "(,f,)"
+
+
 @pytest.mark.usefixtures("on")
 async def test_fields_of_the_customer_that_an_integration_declares_are_its_settings(
     operator: Operator, services: Services, pool: asyncpg.Pool
@@ -243,14 +311,10 @@ async def test_fields_of_the_customer_that_an_integration_declares_are_its_setti
     switch_on(services)
     made = (await operator.send("POST", "admin-customers", given))["customer"]
     assert made.items() >= fields.items()
-    # Without an integration they are the customer's own; one that declares them takes them over.
+    # Without an integration they are kept among the settings of `stripe`; one of that name finds them there.
+    kept = await pool.fetchrow("select integration, settings from kaixu.integration_setting")
+    assert tuple(kept or ()) == ("stripe", fields)
     switch_on(services, STRIPE)
-    async with pool.acquire() as connection:
-        assert await take_customer_settings(connection, [PUSH, STRIPE]) == 1
-        assert await take_customer_settings(connection, [PUSH, STRIPE]) == 0
-    stored = {name: value for name, value in fields.items() if name != "auto_topup_amount_cents"}
-    assert await pool.fetchval("select settings from kaixu.integration_setting") == stored
-    assert await pool.fetchval("select (stripe_customer_id, auto_topup_enabled)::text from kaixu.customer") == "(,f)"
     [listed] = (await operator.get("admin-customers"))["customers"]
     assert listed.items() >= fields.items()
     invoice = f"admin-invoices?customer_id={made['id']}"
