@@ -29,6 +29,7 @@ class Material(msgspec.Struct, frozen=True):
 
     `settings`: the customer's settings of integrations that stand for fields of the customer. `own_books`: those with
     caps of their own, which never draw on the customer's. `statements`: what books show of the month, by book.
+    `rolls_over`: whether unspent credit is carried into the next month.
     """
 
     customer: Customer
@@ -42,6 +43,7 @@ class Material(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = {}
     own_books: frozenset[str] = frozenset()
     statements: dict[str, dict[str, Any]] = {}
+    rolls_over: bool = False
 
 
 class Composed(msgspec.Struct, frozen=True):
@@ -100,6 +102,7 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
         "lines": lines_json(lines, totals, of_month, material.keys, material.month),
         "keys": keys_json(of_month, material.keys),
         "topups": [payment_json(one) for one in material.payments],
+        "unspent_credit": None if prepaid_nusd <= 0 else "rolls_over" if material.rolls_over else "ends",
         "auto_topup": {
             "enabled": settings.get("auto_topup_enabled", False),
             "threshold_cents": settings.get("auto_topup_threshold_cents"),

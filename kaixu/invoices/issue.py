@@ -26,7 +26,7 @@ from kaixu.store.books import book_month, used_books
 from kaixu.store.clock import now
 from kaixu.store.integration_settings import shared_values
 from kaixu.store.invoices import Issue, Stored
-from kaixu.store.plugin_credits import carry_now
+from kaixu.store.plugin_credits import carry_now, rolls_over
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
@@ -65,6 +65,7 @@ async def material_of(db: Connection, customer_id: int, month: date, statements:
         settings=await shared_values(db, customer_id, TAKEN),
         own_books=frozenset(one.book for one in used if one.has_own_cap),
         statements=shown,
+        rolls_over=await rolls_over(db),
     )
 
 

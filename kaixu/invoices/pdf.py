@@ -206,6 +206,13 @@ def description(line: dict[str, Any]) -> str:
     return what if line["kind"] == "usage" else f"Correction for {line['month']}: {what}"
 
 
+#: What becomes of prepaid credit that the month has not used. Invoices from before this was said do not say it.
+UNSPENT = {
+    "ends": "Prepaid credit that was not used ends with this month.",
+    "rolls_over": "Prepaid credit that was not used is carried into the next month.",
+}
+
+
 def totals(page: Page, snapshot: dict[str, Any]) -> None:
     """Net, tax, total, prepaid and due; what the law requires to be said."""
     amounts = snapshot["amounts"]
@@ -219,6 +226,9 @@ def totals(page: Page, snapshot: dict[str, Any]) -> None:
     if snapshot["kind"] == "invoice":
         page.amount_line("Prepaid credit applied", f"{money(-amounts['prepaid_applied_cents'])} USD")
         page.amount_line("Amount due", f"{money(amounts['due_cents'])} USD", bold=True)
+        if (unspent := UNSPENT.get(snapshot.get("unspent_credit") or "")) is not None:
+            page.ln(1)
+            page.text_line(unspent)
     second = snapshot["second_currency"]
     if second is not None:
         page.ln(2)

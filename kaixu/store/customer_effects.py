@@ -27,7 +27,7 @@ from kaixu.plugin.secret import SecretValue
 from .integration_secrets import SecretName, sealed_secret
 from .integration_settings import stored_settings
 from .pool import database
-from .query import Query
+from .query import Connection, Query
 from .rights import Reach, Rights
 
 #: Effects of one transaction.
@@ -182,7 +182,7 @@ class CustomerEffects(ABC):
     """The part of a transaction that is about customers: what is done for them is done last in it."""
 
     effects: GatheredEffects
-    _gateway_pool: asyncpg.Pool
+    _reader: Connection  # the gateway's: one that this transaction need not wait for with another in its hands
 
     @abstractmethod
     def _require_open(self) -> None:
@@ -204,13 +204,13 @@ class CustomerEffects(ABC):
     async def settings(self, *, customer_id: int | None = None) -> Any:
         """See `kaixu.plugin.Database.settings`."""
         customer_id, kind = self._customer(customer_id), self._kind_of_settings()
-        stored = await stored_settings(self._gateway_pool, customer_id, self.effects.rights.integration)
+        stored = await stored_settings(self._reader, customer_id, self.effects.rights.integration)
         return read_settings(kind, self.effects.settings_of(customer_id, stored))
 
     async def change_settings(self, changes: Mapping[str, Any], *, customer_id: int | None = None) -> Any:
         """See `kaixu.plugin.Database.change_settings`."""
         customer_id, kind = self._customer(customer_id), self._kind_of_settings()
-        stored = await stored_settings(self._gateway_pool, customer_id, self.effects.rights.integration)
+        stored = await stored_settings(self._reader, customer_id, self.effects.rights.integration)
         self._require_open()
         seen = self.effects.settings_of(customer_id, stored)
         checked = checked_changes(kind, seen, changes)
@@ -228,7 +228,7 @@ class CustomerEffects(ABC):
     async def secret(self, name: str, *, customer_id: int | None = None) -> SecretValue | None:
         """See `kaixu.plugin.Database.secret`."""
         found = self._secret(name, customer_id)
-        return await opened_secret(self._gateway_pool, self.effects.reach, found)
+        return await opened_secret(self._reader, self.effects.reach, found)
 
     async def clear_secret(self, name: str, *, version: str | None = None, customer_id: int | None = None) -> None:
         """See `kaixu.plugin.Database.clear_secret`."""
@@ -256,9 +256,9 @@ def declared_secret(integration: Integration, name: str, customer_id: int) -> Se
     return SecretName(customer_id, integration.name, name)
 
 
-async def opened_secret(pool: asyncpg.Pool, reach: Reach, secret: SecretName) -> SecretValue | None:
+async def opened_secret(db: Connection, reach: Reach, secret: SecretName) -> SecretValue | None:
     """The value of a secret and its version, or None. Raises `Conflict`, `DatabaseAway`."""
-    stored = await sealed_secret(pool, secret)
+    stored = await sealed_secret(db, secret)
     if stored is None:
         return None
     about = about_secret(secret.integration, secret.customer_id, secret.name)

@@ -68,6 +68,7 @@ class JobsOnly(CustomersTransaction):
         self.credits = GatheredCredits(rights)
         self.effects = GatheredEffects(rights)
         self._gateway_pool = pool or connection
+        self._reader = connection
         self.over = False
 
     def _no_tables(self) -> NotAllowed:
@@ -144,7 +145,7 @@ class JobsOnly(CustomersTransaction):
         """Let a job run at once; whether it waits."""
         owner = self._customer_of_job(customer_id)
         kind = self._rights.job_named(job)
-        job_id = await unended_job(self._gateway_pool, kind, key, owner)
+        job_id = await unended_job(self._reader, kind, key, owner)
         with database():
             waits: bool = await self._connection.fetchval(
                 "select kaixu.wake_job(p_job_id => $1, p_integration => $2, p_customer_id => $3)",

@@ -215,6 +215,11 @@ async def sweep_credit(db: Connection, *, most: int) -> int:
     return count
 
 
+async def rolls_over(db: Connection) -> bool:
+    """Whether unspent credit is carried into the next month."""
+    return bool(await db.fetchval("select rolls_over from kaixu.credit_rule"))
+
+
 async def set_rollover(db: Connection, *, rolls_over: bool) -> None:
     """Whether unspent credit is carried into the next month."""
     await db.execute("update kaixu.credit_rule set rolls_over = $1 where rolls_over <> $1", rolls_over)

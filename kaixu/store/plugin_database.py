@@ -98,7 +98,7 @@ class PluginTransaction(CustomersTransaction):
         self._make_event = make_event
         self.credits = GatheredCredits(rights)
         self.effects = GatheredEffects(rights)
-        self._gateway_pool = plugin.gateway_pool
+        self._gateway_pool = self._reader = plugin.gateway_pool
         self._blobs_of = blobs_of
         self.jobs_submitted = 0
         self.over = False

@@ -8,6 +8,7 @@ import asyncpg
 
 from .jobs import NewJob
 from .pool import database
+from .query import Connection
 from .webhook_events import NewEvent
 
 INSERT = """
@@ -76,10 +77,10 @@ async def allow_job_access(pool: asyncpg.Pool, integration: str, job_id: UUID, c
     return access_id
 
 
-async def unended_job(pool: asyncpg.Pool, kind: str, key: str, customer_id: int | None) -> UUID | None:
+async def unended_job(db: Connection, kind: str, key: str, customer_id: int | None) -> UUID | None:
     """The job with this key of this customer, or of none, that has not ended. Raises `DatabaseAway`."""
     with database():
-        found: UUID | None = await pool.fetchval(
+        found: UUID | None = await db.fetchval(
             """
             select j.id
               from kaixu.job j

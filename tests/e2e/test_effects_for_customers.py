@@ -467,6 +467,38 @@ async def test_charges_of_another_customer_are_billed_to_the_key_of_their_hold(h
         assert (await reconcile(connection)).differences == []
 
 
+@pytest.mark.parametrize("integration", TABLED)
+async def test_transactions_for_the_same_customers_in_another_order_do_not_wait_for_each_other_for_ever(
+    house: House, integration: str
+) -> None:
+    one, key = await keyed(house)
+    two, other_key = await keyed(house)
+    names = [f"{integration}-{at}" for at in range(12)]
+    for whose in (key, other_key):
+        assert await house.run(integration, *(step("hold", "plan", key=name, for_s=600) for name in names), key=whose)
+
+    async def bill(at: int, name: str) -> Any:
+        first, second = (one, two) if at % 2 else (two, one)
+        return await house.run(
+            integration,
+            step("credit", second, 5, key=f"{name}-{second}"),
+            step("charge", "plan", key=name, customer_id=first),
+            step("change_settings", {"sites": [name]}, customer_id=second),
+            step("charge", "plan", key=name, customer_id=second),
+            key=None if at % 3 else (key if at % 2 else other_key),
+        )
+
+    replies = await asyncio.gather(*(bill(at, name) for at, name in enumerate(names)))
+    # Whoever checked the settings before another one changed them writes the same field: the last one wins.
+    assert [reply[0] for reply in replies] == [None] * 12
+    billed = "select count(*) from kaixu.keyed_charge where customer_id in ($1, $2) and state = 'charged'"
+    assert await house.value(billed, one, two) == 24
+    credited = "select sum(amount_nusd)::bigint from kaixu.topup where customer_id in ($1, $2)"
+    assert await house.value(credited, one, two) == 60
+    async with house.pool.acquire() as connection:
+        assert (await reconcile(connection)).differences == []
+
+
 async def test_a_webhook_does_all_of_it_for_the_customer_that_it_finds(house: House) -> None:
     customer_id, key = await keyed(house)
     assert await house.run("agent", step("hold", "plan", key="w", for_s=600), key=key) == [None]

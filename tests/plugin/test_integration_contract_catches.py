@@ -290,6 +290,24 @@ async def enqueues_again(call: Call[Number]) -> Order:
     return await good.pay(call)
 
 
+async def writes_again(call: Call[Number]) -> Order:
+    async with call.db() as db:
+        await db.mail("Your order", ["It is paid."], key=f"paid {time.monotonic_ns()}")
+    return await good.pay(call)
+
+
+async def credits_again(call: Call[Number]) -> Order:
+    async with call.db() as db:
+        await db.credit(1, 5, key=f"paid {time.monotonic_ns()}")
+    return await good.pay(call)
+
+
+async def bills_again(call: Call[Number]) -> Order:
+    async with call.db() as db:
+        await db.charge("plan", key=f"order {time.monotonic_ns()}")
+    return await good.pay(call)
+
+
 async def fails_the_second_time(call: Call[Number]) -> Order:
     async with call.db() as db:
         await db.execute("insert into orders (customer_id, item, payment) values (1, 'tea', $1)", str(call.body.id))
@@ -407,6 +425,9 @@ SIGNED = "test_webhooks_accept_what_is_signed_and_nothing_else"
             "when it runs again after it was killed, its rows become others",
         ),
         ("pay", enqueues_again, TWICE, "it enqueues shop.ship again"),
+        ("pay", writes_again, TWICE, "when it runs a second time, it mails under another key"),
+        ("pay", credits_again, TWICE, "when it runs a second time, it credits under another key"),
+        ("pay", bills_again, TWICE, "when it runs a second time, it charges under another key"),
         ("pay", fails_the_second_time, TWICE, "when it runs a second time, it fails: UniqueViolationError"),
         ("note_payment", adds_the_payment_each_time, TWICE, "when it runs a second time, its rows become others"),
         ("note_payment", adds_a_row_each_time, TWICE, "when it runs a second time, its rows become others"),

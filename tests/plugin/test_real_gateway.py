@@ -18,7 +18,10 @@ from .shop import sign
 
 ROOT = Path(__file__).parents[2]
 SHOP = Path(__file__).parent / "shop"
-YAML = f"integrations: {{shop: {{plugin: {SHOP}, price: {{order: 0.001, byte: 0.000001}}}}}}"
+YAML = f"""
+integrations:
+  shop: {{plugin: {SHOP}, price: {{order: 0.001, byte: 0.000001, plan: 1}}, grants: [credit, mail]}}
+"""
 
 
 async def test_a_customer_s_month_and_the_rows_of_a_plugin_follow_the_clock() -> None:

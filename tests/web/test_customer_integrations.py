@@ -161,3 +161,26 @@ def test_customers_change_what_is_left_to_them(visit: Visit, courier: Gateway) -
     assert len(actors) == 1
     shown = courier.ask("GET", "admin-integration-settings", customer_id=one.id)["integrations"][0]
     assert shown["settings"]["contact"] == "Ada"
+
+
+def test_customers_read_what_integrations_have_written(visit: Visit, courier: Gateway) -> None:
+    one = courier.seed.customers["northwind"]
+    courier.rows(
+        "insert into kaixu.integration_message"
+        " (integration, key, customer_id, subject, paragraphs, link_text, link_url, is_mailed)"
+        " values ('courier', 'lost', $1, 'A parcel was lost', '[\"It was <b>yours</b>.\", \"We are sorry.\"]',"
+        "         'Report it', 'https://courier.example.com/lost?id=7&lang=en', false),"
+        "        ('courier', 'late', $1, 'A parcel is late', '[\"By a day.\"]', null, null, true) returning key",
+        one.id,
+    )
+    customer = visit(courier, "customer").go("/gateway/dashboard/integrations")
+    cards = customer.main.locator("section.card[id^=message-]")
+    lost = cards.filter(has=customer.page.get_by_role("heading", name="A parcel was lost"))
+    expect(lost).to_contain_text("It was <b>yours</b>.")
+    expect(lost).to_contain_text("only here")
+    link = lost.get_by_role("link", name="Report it")
+    expect(link).to_have_attribute("href", "https://courier.example.com/lost?id=7&lang=en")
+    late = cards.filter(has=customer.page.get_by_role("heading", name="A parcel is late"))
+    expect(late).to_contain_text("by mail")
+    check_everything(customer, PageState("messages", "/gateway/dashboard/integrations", snapshot=False))
+    courier.rows("delete from kaixu.integration_message where integration = 'courier' returning key")

@@ -16,7 +16,7 @@ from kaixu.plugin.webhook import Webhook
 
 from .checks import must
 from .contract_panels import PanelTests
-from .contract_rules import is_clear, recognizable, texts_of, told_type
+from .contract_rules import is_clear, keys_of, recognizable, texts_of, told_type
 from .contract_session import (
     PATIENCE_S,
     SIGNED_AT,
@@ -389,6 +389,13 @@ class IntegrationContract(PanelTests):
             is_new or not second.call.jobs,
             f"when it {how}, it enqueues {', '.join(job for job, _ in second.call.jobs)} again: give the job a `key`",
         )
+        for what, keys in keys_of(second).items():
+            new = keys - keys_of(first)[what]
+            must(
+                is_new or not new,
+                f"when it {how}, it {what} under another key, {min(new, default='')!r}: let the key follow from the "
+                "payload or the rows",
+            )
         for request in second.call.wire.requests:
             for earlier in first.call.wire.requests:
                 is_same = (request.method, request.url) == (earlier.method, earlier.url)

@@ -40,3 +40,13 @@ def texts_of(outcome: Outcome) -> Iterator[str]:
     if isinstance(outcome.error, KaixuError):
         yield f"the error {outcome.error} {outcome.error.hint or ''}"
     yield from (f"the log: {line}" for line in outcome.log)
+
+
+def keys_of(outcome: Outcome) -> dict[str, set[str]]:
+    """The keys of what a run did once for each key."""
+    call = outcome.call
+    return {
+        "mails": {one.key for one in call.mails},
+        "credits": {one.key for one in call.database.ledger.booked},
+        "charges": {f"{one.charge} {one.key}" for one in call.charges if one.kind == "charge"},
+    }

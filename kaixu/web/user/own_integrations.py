@@ -39,6 +39,9 @@ from .scope import sees_account
 
 SECRET = "/gateway/dashboard/integrations/secret"  # noqa: S105 - a path
 
+#: Messages above the settings; the API has more.
+MOST_MESSAGES = 5
+
 DONE = {
     "settings": "The settings are saved; they hold from the next call on.",
     "unchanged": "Nothing was changed.",
@@ -102,7 +105,7 @@ async def page(visit: Visit, refused: ApiFailure | Unprocessable | None) -> Page
         parts.append(failure_notice(refused))
     elif refused is None and (text := DONE.get(visit.query.get("done", ""))) is not None:
         parts.append(Notice("good", text))
-    parts += [message_card(number, one) for number, one in enumerate(messages, start=1)]
+    parts += [message_card(number, one) for number, one in enumerate(messages[:MOST_MESSAGES], start=1)]
     for one in listed:
         problem = refused if visit.form.get("integration") == one["integration"] else None
         parts.append(card(visit, one, problem))

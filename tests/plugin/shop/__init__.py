@@ -233,6 +233,8 @@ def shop(
         webhooks=[Webhook("events", verify, note_payment, types=["paid"])],
         schema="schema",
         secrets=[Secret("token", title="The vendor's token")],
+        grants=["credit", "mail"],
+        charges=[PerCall("plan")],
     )
 
 
