@@ -20,6 +20,9 @@ from .tokens import Source, token_for
 from .watch import Push
 
 FREE = Free("billed when Netlify publishes")
+
+#: The first pause before the deploy is looked at again, and the longest.
+FIRST_LOOK_S = 0.1
 LOOK_EVERY_S = 1.2
 
 INSERT = """
@@ -84,7 +87,7 @@ async def begin(call: Call[NewPush]) -> Begun:
         await db.execute(
             "update push set deploy_id = $3, state = $4, url = $5, updated_at = now() "
             "where customer_id = $1 and push_id = $2 and ended_at is null",
-            call.customer_id, push_id, deploy.id, deploy.state[:40], deploy.address,
+            call.customer_id, push_id, deploy.id, deploy.state[:40] or "new", deploy.address,
         )  # fmt: skip
     return await prepared(call, netlify, site, push_id, deploy)
 
@@ -138,10 +141,10 @@ async def give_up(call: Call[Any], push_id: str, reason: str) -> None:
 async def prepared(call: Call[Any], netlify: Netlify, site: str, push_id: str, deploy: Deploy) -> Begun:
     """What the deploy requires, once Netlify knows it. Raises `Failure` 504 where that takes too long."""
     options: PushOptions = call.options
-    deploy_id = deploy.id
+    deploy_id, pause_s = deploy.id, FIRST_LOOK_S
     ends_at = asyncio.get_running_loop().time() + options.prepare_s
     while not deploy.is_prepared:
-        if asyncio.get_running_loop().time() + LOOK_EVERY_S > ends_at:
+        if asyncio.get_running_loop().time() + pause_s > ends_at:
             raise Failure(
                 504,
                 "NETLIFY_PREPARING",
@@ -149,7 +152,8 @@ async def prepared(call: Call[Any], netlify: Netlify, site: str, push_id: str, d
                 hint="The push goes on: ask push-status, which tells it as soon as it is known.",
                 fields={"pushId": push_id, "deployId": deploy_id, "state": deploy.state},
             )
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(LOOK_EVERY_S, 2 * pause_s)
         deploy, _ = await netlify.deploy(site, deploy_id)
     async with call.db() as db:
         push = await find_push(db, call.customer_id, push_id)

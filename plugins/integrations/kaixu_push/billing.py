@@ -41,7 +41,7 @@ CHARGES: list[KeyedCharge] = [
 
 STORE = """
     insert into invoice (customer_id, month, pricing_version, total_cents, breakdown)
-    values ($1, $2, $3, $4, $5::jsonb)
+    values ($1, $2, $3, $4, $5::text::jsonb)
     on conflict (customer_id, month) do update
        set pricing_version = excluded.pricing_version, total_cents = excluded.total_cents,
            breakdown = excluded.breakdown, updated_at = now()

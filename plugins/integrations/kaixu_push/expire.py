@@ -71,6 +71,14 @@ async def expire_files(db: Database, push: int | None, before: Any, *, of_all: b
 
 PART = Part(
     jobs=[
-        Job("push.expire", expire, Retained, Free("keeps the store clean"), retry=Retry(20, 60, 3600), holds=["gib"])
+        Job(
+            "push.expire",
+            expire,
+            Retained,
+            Free("keeps the store clean"),
+            retry=Retry(20, 60, 3600),
+            holds=["gib"],
+            admission="none",
+        )
     ],
 )

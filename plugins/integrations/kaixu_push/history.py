@@ -17,7 +17,7 @@ from .expire import expire_files
 from .part import Part
 from .paths import site_of, text_of
 from .projects import upsert
-from .shapes import AdminProject, admin_project_of, written
+from .shapes import AdminProject, admin_project_of, written, written_or_none
 from .states import parts_prefix
 from .tokens import OPERATORS, Done, Nothing
 
@@ -47,7 +47,8 @@ FILES = """
       join push_file f on f.push = p.id and f.mode = 'chunked'
       left join project j on j.id = p.project
      cross join lateral (
-           select count(*)::integer as count, count(t.received_at)::integer as received,
+           select count(*)::integer as count,
+                  case when f.status = 'done' then f.parts else count(t.received_at)::integer end as received,
                   coalesce(sum(t.bytes), 0)::bigint as bytes
              from push_part t where t.push = f.push and t.sha1 = f.sha1) s
      where p.customer_id = $1 and p.created_at >= $2::date::timestamp at time zone 'UTC'
@@ -130,8 +131,8 @@ class FileRow(msgspec.Struct):
     bytes_staged: int
     status: str
     error: str | None
-    created_at: str
-    updated_at: str
+    created_at: str | None
+    updated_at: str | None
 
 
 class Deploys(msgspec.Struct):
@@ -274,8 +275,8 @@ def file_row(row: Mapping[str, Any]) -> FileRow:
         bytes_staged=row["bytes"],
         status=row["status"],
         error=row["error"],
-        created_at=written(row["created_at"]),
-        updated_at=written(row["updated_at"]),
+        created_at=written_or_none(row["created_at"]),
+        updated_at=written_or_none(row["updated_at"]),
     )
 
 
@@ -304,10 +305,11 @@ async def retry(call: Call[Limit]) -> Retried:
 
 
 async def retry_file(call: Call[OneFile]) -> Done:
-    """Let one file of a customer be sent now."""
+    """Let one file of a customer be sent now; whether it waits."""
+    key = file_key(call.body.push_id, call.body.sha1)
     async with call.db() as db:
-        await db.wake("push.assemble", key=file_key(call.body.push_id, call.body.sha1))
-    return Done()
+        is_woken = await db.wake("push.assemble", key=key, customer_id=call.customer_id)
+    return Done(ok=is_woken)
 
 
 async def clean_up(call: Call[Nothing]) -> CleanedUp:

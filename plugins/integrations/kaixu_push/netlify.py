@@ -21,7 +21,7 @@ FINAL = frozenset({400, 401, 403, 404, 409, 410, 413, 422})
 MOST_ANSWER_BYTES = 16 * 2**20
 
 #: States in which Netlify has not compared the files yet.
-PENDING = frozenset({"new", "pending_review", "accepted", "enqueued", "preparing"})
+PENDING = frozenset({"", "new", "pending_review", "accepted", "enqueued", "preparing"})
 
 LOOK = Tries(5, first_wait_s=0.3, most_wait_s=15)
 ONCE = Tries(1)
@@ -35,7 +35,7 @@ class Deploy(msgspec.Struct):
     """What is read of a deploy."""
 
     id: str = ""
-    state: str = "unknown"
+    state: str = ""
     required: list[str] | None = None
     url: str | None = None
     ssl_url: str | None = None
@@ -120,8 +120,10 @@ class Netlify:
         path = f"/sites/{quote(site, safe='')}/deploys/{quote(deploy_id, safe='')}"
         async with self.asking("GET", path, tries=LOOK) as answer:
             data = await whole(answer)
-        shown = decoded(data, dict)
-        return decoded(data, Deploy), {name: shown.get(name) for name in SHOWN}
+            shown, deploy = decoded(data, dict), decoded(data, Deploy)
+            if not deploy.state:
+                raise UpstreamError("Netlify's answer has no state")
+        return deploy, {name: shown.get(name) for name in SHOWN}
 
     async def find(self, site: str, push_id: str) -> Deploy | None:
         """The deploy whose title ends in a push's id, among the newest hundred of a site."""

@@ -20,6 +20,8 @@ from .tokens import FREE
 from .uploads import push_of
 from .watch import look
 
+#: The first pause before the deploy is looked at again, and the longest.
+FIRST_LOOK_S = 0.2
 LOOK_EVERY_S = 1.5
 
 #: A push that was looked at within this time is not looked at again for a client that asks.
@@ -121,10 +123,11 @@ async def file_status(call: Call[WhichFile]) -> FileStatus:
         row = await db.fetchrow(FILE, push["id"], sha1)
     if row is None or (row["status"] == "waiting" and row["mode"] is None):
         raise Failure(404, "JOB_NOT_FOUND", "Job not found")
-    parts = row["parts"] or (len(row["received"]) if row["mode"] == "chunked" else 1)
+    received = [*range(row["parts"])] if row["parts"] and row["status"] == "done" else [*row["received"]]
+    parts = row["parts"] or (len(received) if row["mode"] == "chunked" else 1)
     return FileStatus(
         FileView(
-            row["sha1"], row["deploy_path"], parts, [*row["received"]], row["status"], row["error"],
+            row["sha1"], row["deploy_path"], parts, received, row["status"], row["error"],
             written_or_none(row["created_at"]), written_or_none(row["updated_at"]),
         )
     )  # fmt: skip
@@ -153,19 +156,20 @@ async def complete(call: Call[Completion]) -> Reply:
 async def published(call: Call[Completion], push: Mapping[str, Any]) -> Completed:
     """The push, once it is published. Raises `Failure` where it fails, or takes too long."""
     options: PushOptions = call.options
-    ends_at = asyncio.get_running_loop().time() + options.complete_s
+    ends_at, pause_s = asyncio.get_running_loop().time() + options.complete_s, FIRST_LOOK_S
     while push["ended_at"] is None:
-        await look(call, push)
+        await look(call, push, is_asked=True)
         push = await own_push(call, push["push_id"])
         if push["ended_at"] is not None:
             break
-        if asyncio.get_running_loop().time() + LOOK_EVERY_S > ends_at:
+        if asyncio.get_running_loop().time() + pause_s > ends_at:
             raise Failure(
                 504, "NETLIFY_NOT_READY", "Netlify has not published it in time",
                 hint="The push goes on: ask push-status.",
                 fields={"state": push["state"], "deployId": push["deploy_id"], "pushId": push["push_id"]},
             )  # fmt: skip
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(LOOK_EVERY_S, 2 * pause_s)
     if push["state"] != "ready":
         raise Failure(
             502, "DEPLOY_FAILED", "Netlify did not publish it",

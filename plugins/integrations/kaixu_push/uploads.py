@@ -42,8 +42,6 @@ STEP_BYTES = 64 * 2**20
 #: How long a request may take, from when its body is there.
 TIMEOUT_S = 1800.0
 
-TRIES = Tries(5, first_wait_s=0.3, most_wait_s=15)
-
 CLAIM = """
     select outcome, expected, push, deploy_id, site_id, token_source, reserved_bytes, held_bytes, had_parts, most_bytes
       from claim_file($1, $2, $3, $4, $5, $6, $7)
@@ -104,7 +102,7 @@ async def upload(call: Call[Upload]) -> Uploaded | Skipped:
         blob = await stored(call, size, sha1)
         netlify = await netlify_for(call, row["site_id"], row["token_source"])
         await require_claim(call, row["push"], sha1, claim, path)
-        await netlify.put(row["deploy_id"], path, [blob], TRIES)
+        await netlify.put(row["deploy_id"], path, [blob], Tries(5, first_wait_s=options.first_wait_s, most_wait_s=15))
         async with call.db() as db:
             await db.fetchval("select finish_file($1, $2, $3)", row["push"], sha1, size)
     return Uploaded(True, push_id, path, sha1, size)

@@ -61,8 +61,11 @@ def pause_s(options: PushOptions, push: Mapping[str, Any]) -> float:
     return min(wanted_s, left_s) if left_s > options.first_look_s else options.first_look_s
 
 
-async def look(call: Call[Any], push: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Look at a push's deploy once, and note what is new; what may be shown of it, or None where nobody can say."""
+async def look(call: Call[Any], push: Mapping[str, Any], *, is_asked: bool = False) -> dict[str, Any] | None:
+    """Look at a push's deploy once, and note what is new; what may be shown of it, or None where nobody can say.
+
+    `is_asked`: somebody waits, and is told with a `Failure` that Netlify cannot be asked.
+    """
     is_late = push["now"] >= push["ends_at"]
     try:
         netlify = await netlify_for(call, push["site_id"], push["token_source"])
@@ -74,6 +77,8 @@ async def look(call: Call[Any], push: Mapping[str, Any]) -> dict[str, Any] | Non
         deploy, shown = await netlify.deploy(push["site_id"], deploy_id)
     except Failure as error:
         await not_seen(call, push, error, is_late=is_late)
+        if is_asked:
+            raise
         return None
     await note(call, push, deploy)
     if not deploy.is_over and (is_late or push["wants_cancel"]):
@@ -123,5 +128,7 @@ async def lost(call: FailedCall[Push]) -> None:
 
 
 PART = Part(
-    jobs=[Job("push.watch", watch, Push, FREE, retry=Retry(20, 5, 600), timeout_s=240, on_failed=lost)],
+    jobs=[
+        Job("push.watch", watch, Push, FREE, retry=Retry(20, 5, 600), timeout_s=240, on_failed=lost, admission="none")
+    ],
 )

@@ -121,7 +121,7 @@ class Netlify:
     def site(self, site_id: str, *tokens: str) -> Site:
         """Make a site that these tokens, and the operator's, reach."""
         for token in tokens:
-            self.users.setdefault(token, f"user-of-{token}")
+            self.users.setdefault(token, f"user-{hashlib.sha1(token.encode()).hexdigest()[:12]}")
         self.sites[site_id] = Site({OPERATOR, *tokens})
         return self.sites[site_id]
 

@@ -37,6 +37,7 @@ integrations:
     first_wait_s: 0.05
     most_wait_s: 0.2
     claim_s: 2
+    attempts: 3
     {more}
 """
 

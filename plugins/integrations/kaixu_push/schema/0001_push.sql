@@ -239,7 +239,7 @@ begin
     end if;
     update push_file f
        set status = 'done', bytes = p_bytes, reserved = p_bytes, error = null, next_attempt_at = null, claim = null,
-           claimed_until = null, parts = null, created_at = coalesce(f.created_at, now()), updated_at = now()
+           claimed_until = null, created_at = coalesce(f.created_at, now()), updated_at = now()
      where f.push = p_push and f.sha1 = p_sha1;
     delete from push_part t where t.push = p_push and t.sha1 = p_sha1;
     update push p
