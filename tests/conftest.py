@@ -32,6 +32,7 @@ LONG_FILES = (
     "store/test_money_properties.py",
     "docs/test_sdks.py",
     "cli/test_plugin_new.py",
+    "integrations/github/test_github_contract.py",
     "integration_proof/test_command.py",
     "integration_proof/test_parcel.py",
     "docs/test_readme.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,12 +48,32 @@ class Stage(NamedTuple):
     dsn: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHubServer]:
     """GitHub."""
     with github_server(tmp_path_factory.mktemp("github")) as server:
         yield server
     assert server.problems == []
+
+
+@contextmanager
+def staged(server: GitHubServer, server_dsn: str, pristine: str, home: Path, options: str) -> Iterator[Stage]:
+    """A gateway with further options, and a database of its own."""
+    with database(server_dsn, pristine) as dsn:
+        process = Process(home, dsn, config_of(server, options))
+        process.environment["GATEWAY_URL"] = process.url
+        asyncio.run(process.start())
+        yield Stage(server, process, dsn)
+        assert asyncio.run(process.stop()) == 0
+
+
+@pytest.fixture(scope="session")
+def common_stage(
+    server_dsn: str, pristine: str, server: GitHubServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """The gateway of all modules that need no options."""
+    with staged(server, server_dsn, pristine, tmp_path_factory.mktemp("pushes"), "") as stage:
+        yield stage
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +84,14 @@ def stage(
     server: GitHubServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stage]:
-    """A gateway with the options in the module's `OPTIONS`."""
-    home: Path = tmp_path_factory.mktemp("pushes")
-    config = config_of(server, getattr(request.module, "OPTIONS", ""))
-    with database(server_dsn, pristine) as dsn:
-        process = Process(home, dsn, config)
-        process.environment["GATEWAY_URL"] = process.url
-        asyncio.run(process.start())
-        yield Stage(server, process, dsn)
-        assert asyncio.run(process.stop()) == 0
+    """A gateway with the options in the module's `OPTIONS`, or the common one."""
+    options: str = getattr(request.module, "OPTIONS", "")
+    if not options:
+        common: Stage = request.getfixturevalue("common_stage")
+        yield common
+        return
+    with staged(server, server_dsn, pristine, tmp_path_factory.mktemp("pushes"), options) as stage:
+        yield stage
 
 
 @pytest.fixture
