@@ -25,12 +25,12 @@ from .station import CONFIG, Said, Station
 __all__ = ["own_postgres"]
 
 SEED = 20_261_130
-PUSHES = size(16, 200)
-KILLS = size(8, 100)
+PUSHES = size(10, 200)
+KILLS = size(5, 100)
 AT_ONCE = 8
 
 #: Pushes whose client has given up end soon, and so do parts that nobody completes.
-MORE = "push_hours: 0.012\n    retention_hours: 0.01"
+MORE = "push_hours: 0.008\n    retention_hours: 0.01"
 
 
 async def test_every_push_ends_once_and_is_billed_once_whatever_dies(
@@ -59,9 +59,7 @@ async def test_every_push_ends_once_and_is_billed_once_whatever_dies(
             await asyncio.gather(*(customer(work, stations, random.Random(SEED + at)) for at in range(AT_ONCE)))
             await dying
             netlify.chance = lambda what: None
-            async with asyncio.timeout(120):
-                while await pool.fetchval(UNENDED):
-                    await asyncio.sleep(0.3)
+            await until_ended(pool)
         await assert_each_ended_and_was_billed_once(pool, netlify)
     finally:
         for gateway in gateways:
@@ -70,11 +68,21 @@ async def test_every_push_ends_once_and_is_billed_once_whatever_dies(
         await netlify.stop()
 
 
+#: What has not ended. The core removes files that a call has left behind itself, some minutes later.
 UNENDED = """
-    select (select count(*) from kaixu_push.push where ended_at is null)
-         + (select count(*) from kaixu.job where completed_at is null and kind <> 'push.expire')
-         + (select count(*) from kaixu.reservation) + (select count(*) from kaixu.blob where integration = 'push')
+    select (select count(*) from kaixu_push.push where ended_at is null) as pushes,
+           (select count(*) from kaixu.job where completed_at is null and kind <> 'push.expire') as jobs,
+           (select count(*) from kaixu.reservation) as calls,
+           (select count(*) from kaixu.blob where integration = 'push' and name is not null) as parts
 """
+
+
+async def until_ended(pool: asyncpg.Pool) -> None:
+    """Return when nothing goes on any more."""
+    ends_at = asyncio.get_running_loop().time() + 180
+    while any((left := dict(await pool.fetchrow(UNENDED) or {})).values()):
+        assert asyncio.get_running_loop().time() < ends_at, left
+        await asyncio.sleep(0.3)
 
 
 def fault_of(choice: random.Random) -> Fault | None:
@@ -130,7 +138,7 @@ async def customer(work: asyncio.Queue[int], stations: list[Station], choice: ra
         small, large = b"small %d" % number, b"large %d " % number * 2000
         files = {"/index.html": small, "/large.bin": large}
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(25):
                 push_id = (await until_done(partial(station.init, files)))["pushId"]
                 await until_done(partial(station.upload, push_id, "/index.html", small))
                 for part in choice.sample(range(3), 3):
@@ -178,5 +186,5 @@ async def assert_each_ended_and_was_billed_once(pool: asyncpg.Pool, netlify: Net
         billed = charged.get(("gib", push_id))
         assert (0 if billed is None else billed["units"]) == sent
     assert not await pool.fetchval("select count(*) from kaixu.keyed_charge where state = 'held'")
-    assert not await pool.fetchval("select count(*) from kaixu.blob where integration = 'push'"), "no part is left"
+    assert not await pool.fetchval("select count(*) from kaixu.blob where integration = 'push' and name is not null")
     await assert_books_balance(pool)
