@@ -84,7 +84,7 @@ class Build:
         self.catalog = Catalog()
         self.outcomes: dict[str, list[BuildResult]] = {}  # by the plugin's location
         self.not_installed: dict[str, BuildResult] = {}  # integrations that are off because of it, by name
-        self.alias_owners: dict[str, tuple[str, str]] = {}  # the integration and the operation of each alias
+        self.alias_owners: dict[str, tuple[str, str]] = {}  # the integration of each alias, and what has it
         self.book_owners: dict[str, str] = {}  # the integration of each book
 
     def mistake(self, path: Path_, message: str) -> BuildResult:
@@ -213,6 +213,9 @@ class Build:
             needs = f"it needs `grants: [{', '.join(missing)}]` in its section of kaixu.yaml"
             self.catalog.notes.append(f"integration {integration.name} is off: {needs}")
             return BuildResult("off", needs)
+        if "mail" in integration.grants and self.document.mail is None:
+            what = "writes to customers: without `mail:` they read it in the dashboard only"
+            self.catalog.notes.append(f"integration {integration.name} {what}")
         if more := sorted({*section.grants} - {*integration.grants}):
             self.catalog.notes.append(f"integration {integration.name} does not use its grants {', '.join(more)}")
         return None

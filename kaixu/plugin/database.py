@@ -139,10 +139,11 @@ class Database(Protocol):
         ...
 
     async def wake(self, job: str, *, key: str, customer_id: int | None = None) -> bool:
-        """Run the job that was enqueued with this `key` as soon as this transaction ends, if it waits.
+        """Run the job that was enqueued with this `key` as soon as this transaction ends.
 
-        Whether there is one that waits: for its time, after `Again` or a failed attempt, or for room under a cap.
-        Attempts stay as they are. One that runs is left alone.
+        Whatever it waits for: its time, `Again`, a failed attempt, room under a cap; its attempts stay as they are. One
+        that runs already, and may have looked too early, runs once more after that. Returns whether there is one that
+        has not ended.
         """
         ...
 

@@ -172,6 +172,10 @@ async def set_ticket(db: Connection, job: ClaimedJob, ticket: UUID) -> RunningJo
     return await SET_TICKET.one(db, job.id, job.claim, ticket)
 
 
+#: Of a running job: it was woken meanwhile, see schema/functions/wake_job.sql.
+WOKEN = "(pause is not null and not cancel_asked)"
+
+
 async def succeed(
     db: Connection,
     job: ClaimedJob,
@@ -181,18 +185,26 @@ async def succeed(
     ticket: UUID | None,
     month: date | None,
 ) -> bool:
-    """End a job with its result, in the caller's transaction; whether the claim was still valid."""
+    """End a job with its result, in the caller's transaction; whether the claim was still valid.
+
+    One that was woken while it ran, by its pause, runs once more instead: it may have looked too early.
+    """
     return (
         await db.fetchval(
-            """
+            f"""
             update kaixu.job
-               set status = 'succeeded', result = $3, output_len = $4, ticket = $5, month = $6,
-                   completed_at = clock_timestamp(), claim = null, owner = null, leased_until = null,
-                   error_code = null, error_message = null,
-                   webhook_after = case when webhook is not null then clock_timestamp() end
+               set status = case when {WOKEN} then 'queued' else 'succeeded' end,
+                   result = case when not {WOKEN} then $3::bytea end,
+                   output_len = case when not {WOKEN} then $4::integer end,
+                   ticket = case when not {WOKEN} then $5::uuid end,
+                   month = case when not {WOKEN} then $6::date end,
+                   completed_at = case when not {WOKEN} then clock_timestamp() end,
+                   run_after = case when {WOKEN} then clock_timestamp() else run_after end, pause = null,
+                   claim = null, owner = null, leased_until = null, error_code = null, error_message = null,
+                   webhook_after = case when webhook is not null and not {WOKEN} then clock_timestamp() end
              where id = $1 and claim = $2 and status = 'running'
             returning true
-            """,
+            """,  # noqa: S608 - a constant
             job.id,
             job.claim,
             result,
@@ -265,7 +277,8 @@ async def requeue(
             """
             update kaixu.job
                set status = case when cancel_asked then 'cancelled' else 'queued' end,
-                   run_after = case when $7 = 'blocked' then
+                   run_after = case when pause is not null then clock_timestamp()   -- woken while it ran
+                                    when $7 = 'blocked' then
                                    least(clock_timestamp() + make_interval(secs => $3),
                                          (date_trunc('month', clock_timestamp() at time zone 'UTC')
                                           + interval '1 month 5 seconds') at time zone 'UTC')

@@ -404,3 +404,13 @@ def test_a_shipped_integration_that_is_required_must_be_there(tmp_path: Path, mo
     (tmp_path / "kaixu.yaml").write_text("integrations: {till: {required: true}}\n")
     with pytest.raises(PluginError, match="integration `till` is required and off: the plugin `till`"):
         build(load(tmp_path / "kaixu.yaml", {}), tmp_path)
+
+
+@pytest.mark.parametrize("mails", [True, False], ids=["mail", "no mail"])
+def test_an_integration_that_mails_says_where_no_mail_is_sent(folder: Folder, mails: bool) -> None:
+    folder.write("plugins/integrations/ping.py", PING.replace("PingOptions))", 'PingOptions, grants=["mail"]))'))
+    mail = "mail: {host: smtp.example.com, from: a@example.com, tls: none}\n" if mails else ""
+    catalog = folder.build(mail + "integrations: {ping: {token: t, price: {say: 0.25}, grants: [mail]}}")
+    note = "integration ping writes to customers: without `mail:` they read it in the dashboard only"
+    assert catalog.integrations["ping"].state == "on"
+    assert (note in catalog.notes) is not mails

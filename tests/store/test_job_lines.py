@@ -13,7 +13,7 @@ import pytest
 
 from kaixu.store import failures, job_rows, jobs
 from kaixu.store.cap_alerts import check_noted_caps, note_cap
-from kaixu.store.jobs import ClaimedJob, NewJob
+from kaixu.store.jobs import ClaimedJob, NewJob, Pause
 from tests.support.money import customer, virtual_key
 from tests.support.size import size
 
@@ -266,6 +266,66 @@ async def test_a_book_without_a_cap_has_always_room(pool: asyncpg.Pool) -> None:
     while await check_noted_caps(pool, [80], most=10):
         pass
     assert await state(pool, job_id) == "queued"
+
+
+async def woken(pool: asyncpg.Pool, job_id: UUID, *, customer_id: int | None = None, integration: str = "mine") -> bool:
+    """Wake a job; whether there is one that has not ended."""
+    found: bool = await pool.fetchval(
+        "select kaixu.wake_job(p_job_id => $1, p_integration => $2, p_customer_id => $3)",
+        job_id,
+        integration,
+        customer_id,
+    )
+    return found
+
+
+@pytest.mark.parametrize("pause", [None, "waiting", "blocked"])
+async def test_a_job_that_waits_is_woken(pool: asyncpg.Pool, pause: Pause | None) -> None:
+    owner = await customer(pool)
+    job_id = await enqueue(pool, owner)
+    [job] = await claim(pool)
+    await jobs.requeue(pool, job, wait_s=3600, is_failure=True, pause=pause, needs_nusd=1)
+    assert await claim(pool) == []
+    assert not await woken(pool, job_id, customer_id=owner + 1)
+    assert not await woken(pool, job_id, integration="min")
+    assert await claim(pool) == []
+    assert await woken(pool, job_id, customer_id=owner)
+    [again] = await claim(pool)
+    assert (again.id, again.attempts) == (job_id, 1)
+
+
+@pytest.mark.parametrize("how", ["pauses", "fails", "succeeds"])
+async def test_a_job_that_is_woken_while_it_runs_runs_once_more(pool: asyncpg.Pool, how: str) -> None:
+    job_id = await enqueue(pool, unique_key="one")
+    [job] = await claim(pool)
+    assert await woken(pool, job_id)
+    assert await woken(pool, job_id)
+    if how == "succeeds":
+        assert await jobs.succeed(pool, job, result=b"early", output_len=5, ticket=None, month=None)
+    else:
+        pause: Pause | None = "waiting" if how == "pauses" else None
+        assert await jobs.requeue(pool, job, wait_s=3600, is_failure=how == "fails", pause=pause)
+    [again] = await claim(pool)
+    assert again.id == job_id
+    assert await jobs.succeed(pool, again, result=b"late", output_len=4, ticket=None, month=None)
+    assert await claim(pool) == []
+    row = await job_rows.find_job(pool, job_id, customer_id=None)
+    assert row is not None
+    assert (row.status, row.result, row.output_len) == ("succeeded", b"late", 4)
+    assert not await woken(pool, job_id)
+
+
+async def test_a_job_that_is_woken_and_cancelled_while_it_runs_does_not_run_again(pool: asyncpg.Pool) -> None:
+    job_id = await enqueue(pool)
+    [job] = await claim(pool)
+    assert await woken(pool, job_id)
+    await cancel_running(pool, job_id)
+    assert await jobs.succeed(pool, job, result=b"", output_len=None, ticket=None, month=None)
+    assert await state(pool, job_id) == "succeeded"
+
+
+async def cancel_running(pool: asyncpg.Pool, job_id: UUID) -> None:
+    assert await job_rows.cancel_job(pool, job_id, customer_id=None) == "running"
 
 
 async def test_a_blocked_job_is_tried_again_in_the_new_month_at_the_latest(pool: asyncpg.Pool) -> None:

@@ -14,11 +14,14 @@ async def customer(pool: Connection, *, cap_nusd: int = 10**12, **fields: Any) -
     """A customer's id."""
     names = ["email", "monthly_cap_nusd", *fields]
     number = await pool.fetchval("select count(*) from kaixu.customer")
-    values = [f"customer{number}@example.com", cap_nusd, *fields.values()]
-    marks = ", ".join(f"${at}" for at in range(1, len(values) + 1))
-    made: int = await pool.fetchval(
-        f"insert into kaixu.customer ({', '.join(names)}) values ({marks}) returning id", *values
-    )
+    marks = ", ".join(f"${at}" for at in range(1, len(names) + 1))
+    made: int | None = None
+    while made is None:  # another one may be made at the same time
+        made = await pool.fetchval(
+            f"insert into kaixu.customer ({', '.join(names)}) values ({marks}) on conflict ((lower(email))) do nothing returning id",
+            *[f"customer{number}@example.com", cap_nusd, *fields.values()],
+        )
+        number += 1
     return made
 
 
