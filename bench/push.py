@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -28,31 +29,30 @@ PART = 8 * 2**20
 LARGE_PARTS = int(os.environ.get("BENCH_PUSH_PARTS", "128"))
 AT_ONCE = 8
 
-#: Adds the processor time of each thread, every 5 ms, to the Python function that it is in.
+#: Profiles all threads by their processor time; the main one from a signal on.
 SAMPLER = """
-import atexit, collections, json, os, sys, threading, time
-found, before = collections.Counter(), {}
-def sample():
-    while True:
-        time.sleep(0.005)
-        if not os.path.exists(os.environ["BENCH_PROFILE"] + ".go"):
-            found.clear()
-        for number, frame in sys._current_frames().items():
-            if number == threading.get_ident():
-                continue
-            try:
-                now = time.clock_gettime(time.pthread_getcpuclockid(number))
-            except OSError:
-                continue
-            used, before[number] = now - before.get(number, now), now
-            path = frame.f_code.co_filename
-            found[f"{os.path.basename(os.path.dirname(path))}/{os.path.basename(path)}:{frame.f_code.co_name}"] += used
+import atexit, collections, cProfile, json, os, signal, threading, time
+profiles = []
+def start(*event):
+    profile = cProfile.Profile(time.thread_time)
+    profiles.append(profile)
+    profile.enable()
+def name_of(code):
+    if isinstance(code, str):
+        return code
+    path = code.co_filename
+    return f"{os.path.basename(os.path.dirname(path))}/{os.path.basename(path)}:{code.co_name}"
 def write():
+    found = collections.Counter()
+    for profile in profiles:
+        for entry in profile.getstats():
+            found[name_of(entry.code)] += entry.inlinetime
     with open(os.environ["BENCH_PROFILE"], "w") as file:
         json.dump(found.most_common(), file)
 if "BENCH_PROFILE" in os.environ:
     atexit.register(write)
-    threading.Thread(target=sample, daemon=True).start()
+    threading.setprofile(start)
+    signal.signal(signal.SIGUSR2, start)
 """
 
 
@@ -145,7 +145,9 @@ async def many(http: aiohttp.ClientSession, gateway: Process, netlify: Netlify) 
     }  # fmt: skip
 
 
-async def large(http: aiohttp.ClientSession, gateway: Process, netlify: Netlify, go: Path | None) -> dict[str, object]:
+async def large(
+    http: aiohttp.ClientSession, gateway: Process, netlify: Netlify, *, is_profiled: bool
+) -> dict[str, object]:
     """One file in parts of 8 MiB: the processor time of the gateway for it."""
     station = await Station(http, gateway, netlify).open()
     piece = Random(7).randbytes(PART)
@@ -158,8 +160,8 @@ async def large(http: aiohttp.ClientSession, gateway: Process, netlify: Netlify,
     watched = Watched(gateway)
     watching = asyncio.ensure_future(watched.watch())
     before, started = watched.cpu_s, time.monotonic()
-    if go is not None:
-        go.touch()
+    if is_profiled:
+        watched.process.send_signal(signal.SIGUSR2)
     query = {"pushId": push_id, "path": "/film.bin", "sha1": whole, "parts": LARGE_PARTS}
     for part in range(LARGE_PARTS):
         said = await station.call("PUT", "push-upload-chunk", piece, key=None, headers=None, **{**query, "part": part})
@@ -195,7 +197,8 @@ async def main() -> None:
         await gateway.start()
         timeout = aiohttp.ClientTimeout(total=300)
         async with aiohttp.ClientSession(timeout=timeout) as http:
-            print(json.dumps({"many": await many(http, gateway, netlify)}), flush=True)
+            if FILES:
+                print(json.dumps({"many": await many(http, gateway, netlify)}), flush=True)
             await gateway.stop()
             print(json.dumps({"large": await alone(http, home / "plain", config, netlify)}), flush=True)
             profile = home / "profile.json"
@@ -215,8 +218,7 @@ async def alone(
     gateway = Process(home, None, config, ADMIN_PASSWORD_HEADER="true", **environment)
     await gateway.start()
     try:
-        profile = environment.get("BENCH_PROFILE")
-        return await large(http, gateway, netlify, None if profile is None else Path(profile + ".go"))
+        return await large(http, gateway, netlify, is_profiled="BENCH_PROFILE" in environment)
     finally:
         await gateway.stop()
 

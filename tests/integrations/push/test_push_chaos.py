@@ -25,12 +25,13 @@ from .station import CONFIG, Said, Station
 __all__ = ["own_postgres"]
 
 SEED = 20_261_130
-PUSHES = size(10, 200)
-KILLS = size(5, 100)
+PUSHES = size(8, 200)
+KILLS = size(4, 100)
 AT_ONCE = 8
 
 #: Pushes whose client has given up end soon, and so do parts that nobody completes.
-MORE = "push_hours: 0.008\n    retention_hours: 0.01"
+PATIENCE_S = size(15, 60)
+MORE = f"push_hours: {(PATIENCE_S + 5) / 3600}\n    retention_hours: {PATIENCE_S / 1800}"
 
 
 async def test_every_push_ends_once_and_is_billed_once_whatever_dies(
@@ -138,7 +139,7 @@ async def customer(work: asyncio.Queue[int], stations: list[Station], choice: ra
         small, large = b"small %d" % number, b"large %d " % number * 2000
         files = {"/index.html": small, "/large.bin": large}
         try:
-            async with asyncio.timeout(25):
+            async with asyncio.timeout(PATIENCE_S):
                 push_id = (await until_done(partial(station.init, files)))["pushId"]
                 await until_done(partial(station.upload, push_id, "/index.html", small))
                 for part in choice.sample(range(3), 3):
