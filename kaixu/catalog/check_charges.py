@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import msgspec
-from pydantic import BaseModel
 
 from kaixu.plugin.book import Book, Monthly
 from kaixu.plugin.customer_settings import setting_names
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.operation import Free, Integration, Job, OnFailure, Operation, PerCall, PerUnit
 from kaixu.plugin.options import Options
-from kaixu.plugin.origins import CHECKED
+from kaixu.plugin.wire_use import has_wire
 
 #: Books of the core. "import": what keys have spent at another gateway.
 OWN_BOOKS = ("ai", "import")
@@ -74,36 +73,6 @@ def check_on_failure(integration: Integration, one: Operation | Job) -> None:
             'it has a price and a wire: say `on_failure="release"` (a failed call costs nothing) or '
             '`"charge_counted"` (what was counted is billed if a vendor may have worked)'
         )
-
-
-def has_wire(integration: Integration) -> bool:
-    """Whether the wire can send anywhere: to declared hosts, or where an option may name a URL."""
-    return bool(integration.hosts) or names_urls(integration.options, set())
-
-
-def names_urls(options: type[BaseModel], seen: set[type]) -> bool:
-    """Whether an options model, or a model within it, has a `WireUrl`."""
-    if options in seen:
-        return False
-    seen.add(options)
-    return any(
-        CHECKED in field.metadata or any(is_url(part, seen) for part in parts_of(field.annotation))
-        for field in options.model_fields.values()
-    )
-
-
-def is_url(part: Any, seen: set[type]) -> bool:
-    """Whether a part of a type is a `WireUrl`, or a model with one."""
-    if CHECKED in getattr(part, "__metadata__", ()):
-        return True
-    return isinstance(part, type) and issubclass(part, BaseModel) and names_urls(part, seen)
-
-
-def parts_of(kind: Any) -> Iterator[Any]:
-    """A type and all types within it."""
-    yield kind
-    for part in get_args(kind):
-        yield from parts_of(part)
 
 
 def check_books(integration: Integration) -> None:

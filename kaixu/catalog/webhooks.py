@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from kaixu.plugin.callback import Callback
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.operation import Free, Integration, Job, Operation, Retry, Schedule
 from kaixu.plugin.webhook import Webhook, WebhookDelivery
@@ -43,7 +44,8 @@ def check_webhooks(integration: Integration) -> None:
         if names.count(name) > 1 or aliases.count(name) > 1:
             raise PluginError(f"webhook `{name}` is registered twice")
     taken = {alias for one in integration.operations for alias in one.aliases}
-    taken |= {alias for one in integration.callbacks for alias in one.aliases}
+    # What is no callback is told by the check of callbacks.
+    taken |= {alias for one in integration.callbacks if isinstance(one, Callback) for alias in one.aliases}
     for alias in aliases:
         if alias in CORE_FUNCTIONS:
             raise PluginError(f"webhook alias `{alias}` is an endpoint of the gateway itself")

@@ -33,12 +33,13 @@ VENDORS = {
         "safetensors",
         "tokenizers",
     },
+    "kaixu_github_command": {"typer", "rich", "pathspec", "httpx"},
     "kaixu_push_command": {"typer", "rich", "pathspec"},
     "kaixu_stripe": {"stripe"},
 }
 
 #: Modules that a plugin is made of besides its first one.
-PARTS = {"kaixu_anthropic_betas", "kaixu_gemini_request", "kaixu_push_command"}
+PARTS = {"kaixu_anthropic_betas", "kaixu_gemini_request", "kaixu_github_command", "kaixu_push_command"}
 
 PUBLIC = {"kaixu.plugin", *(f"kaixu.plugin.{name}" for name in kaixu.plugin.__all__)}
 

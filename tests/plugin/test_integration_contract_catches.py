@@ -31,7 +31,7 @@ from kaixu.plugin import (
     WebhookDelivery,
     WebhookEvent,
 )
-from kaixu.plugin.testing import Example
+from kaixu.plugin.testing import Example, IntegrationContract
 
 from . import shop as good
 from .shop import Account, Item, Number, Order, ShopContract, ShopOptions, Token, shop
@@ -456,7 +456,7 @@ def test_what_is_broken_is_caught_and_the_message_says_where_and_what_to_do(
     assert where in str(caught.value)
 
 
-def complaints_of(contract: ShopContract) -> list[str]:
+def complaints_of(contract: IntegrationContract) -> list[str]:
     """What the tests of a contract say."""
     complaints = []
     for name in dir(contract):

@@ -23,6 +23,8 @@ PLUGINS = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
 UPSTREAMS = {"openai": "gpt-4.1-mini", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
 #: Whose turn it is where a vendor of another kind stands in.
 NEXT = {"openai": "anthropic", "anthropic": "gemini", "gemini": "openai"}
+#: A busy machine may take long to answer all at once.
+PATIENT = "timeouts: {connect_s: 30, first_byte_s: 60, between_bytes_s: 60}, retries: 0"
 LIMITS = "timeouts: {connect_s: 2, first_byte_s: 4, between_bytes_s: 4}, retries: 1"
 PRICE = "price: {input: 1, output: 2}"
 
@@ -32,7 +34,7 @@ def config_of(aimock: str, dead: DeadVendor) -> str:
     lanes = []
     for kind, path in PLUGINS.items():
         lanes.append(
-            f"  good-{kind}: {{plugin: {kind}, base_url: '{aimock}{path}', api_key: k, retries: 0, "
+            f"  good-{kind}: {{plugin: {kind}, base_url: '{aimock}{path}', api_key: k, {PATIENT}, "
             f"models: {{unused: {{type: chat, {PRICE}}}}}}}"
         )
         for mode in MODES:

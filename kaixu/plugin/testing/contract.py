@@ -15,6 +15,7 @@ from kaixu.plugin.options import Options
 from kaixu.plugin.webhook import Webhook
 
 from .checks import must
+from .contract_panels import PanelTests
 from .contract_rules import is_clear, keys_of, recognizable, texts_of, told_type
 from .contract_session import (
     PATIENCE_S,
@@ -52,7 +53,7 @@ MOST_STOPS = 12
 SHORT_S = 0.05
 
 
-class IntegrationContract:
+class IntegrationContract(PanelTests):
     """The contract of integrations. Define the integration, and how each of its functions succeeds.
 
     Every example is run as it is, with a vendor that fails or sends nonsense, cancelled at each place where it waits,
@@ -72,7 +73,9 @@ class IntegrationContract:
     def examples(self) -> Mapping[str, Example | Sequence[Example]]:
         """For each operation, job and schedule, by its name, how it succeeds; one or several ways.
 
-        That of a webhook is called like its job: "<integration>.webhooks.<name>".
+        That of a webhook is called like its job: "<integration>.webhooks.<name>". Reactions and panels that have
+        examples are driven, too: "<integration>.reactions.<event>", whose body may be a `Crossing`, and
+        "<integration>.panels.<title>", in small letters with hyphens.
         """
         raise NotImplementedError("return an example of each operation, job, webhook and schedule here")
 
@@ -81,7 +84,8 @@ class IntegrationContract:
     def test_everything_that_it_declares_can_be_served(self) -> None:
         check_integration(self.integration)
         given, declared = set(self.examples()), set(self.names())
-        missing, unknown = sorted(declared - given), sorted(given - declared)
+        further = {*self.reactions(), *self.panels()}
+        missing, unknown = sorted(declared - given), sorted(given - declared - further)
         must(not missing, f"`examples` has none for {', '.join(missing)}")
         must(not unknown, f"`examples` has {', '.join(unknown)}, which the integration does not declare")
 
@@ -251,7 +255,12 @@ class IntegrationContract:
 
     def names(self) -> list[str]:
         """Everything that needs an example."""
-        return [*offered_by(self.integration), *(one.name for one in self.integration.schedules)]
+        offered = [name for name in offered_by(self.integration) if name not in self.reactions()]
+        return [*offered, *(one.name for one in self.integration.schedules)]
+
+    def reactions(self) -> list[str]:
+        """The names of its reactions."""
+        return [f"{self.integration.name}.reactions.{one.on}" for one in self.integration.reactions]
 
     def jobs(self) -> list[str]:
         """What may run twice: jobs, and handlers of webhooks."""
@@ -279,7 +288,7 @@ class IntegrationContract:
         async def all_of_them() -> None:
             tables = tables_of(self.integration, self.modules())
             async with session(self.integration, self.opened_options(), tables) as one:
-                for name in self.names() if only is None else only:
+                for name in [*self.names(), *self.reactions()] if only is None else only:
                     for example in self.examples_of(name):
                         try:
                             await work(one, name, example)

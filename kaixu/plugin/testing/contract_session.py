@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -16,6 +16,7 @@ import msgspec
 
 from kaixu.plugin.operation import Integration, Operation
 from kaixu.plugin.options import Options
+from kaixu.plugin.reaction import Crossing, EventName
 from kaixu.plugin.webhook import Webhook, WebhookDelivery, WebhookEvent
 
 from .blobs import FakeBlobs
@@ -35,6 +36,9 @@ WHOLE_BYTES = 8 << 20
 
 #: The customer of an example; in a call without one, its secrets and settings are still that one's.
 FIRST_CUSTOMER = 1
+
+#: The name of the crossing that an example of a reaction is about.
+CROSSING = UUID("00000000-0000-4000-8000-0000000c0551")
 
 #: How long a handler may take to end after it was cancelled.
 PATIENCE_S = 2.0
@@ -196,11 +200,15 @@ class Session:
             )
         if is_scheduled:
             customer_id = None
+        key_id = customer_id
+        if name.startswith(f"{self.integration.name}.reactions."):
+            key_id = None
+            body = crossing_of(name, body, customer_id)
         call = FakeCall(
             body,
             options=self.options if example.options is None else example.options,
             customer_id=customer_id,
-            key_id=customer_id,
+            key_id=key_id,
             secrets={**example.secrets, **self.secrets.get(customer_id or 0, {})},
             settings={**example.settings, **self.settings.get(customer_id or 0, {})},
             unique_values=example.unique_values,
@@ -208,6 +216,7 @@ class Session:
             upload=example.upload,
             kept=example.kept,
         )
+        call.books |= example.books
         store = call.database.store
         for number in {FIRST_CUSTOMER, *self.secrets, *self.settings} - {customer_id}:
             is_first = customer_id is None and number == FIRST_CUSTOMER
@@ -233,6 +242,17 @@ class Session:
         )
         assert isinstance(body, bytes)
         return WebhookDelivery(verified(webhook, example, body, self.options, SIGNED_AT), body)
+
+
+def crossing_of(name: str, body: object, customer_id: int | None) -> Crossing:
+    """What a reaction gets of an example: its own body, or what has happened to the customer."""
+    if isinstance(body, Crossing):
+        return body
+    on = cast(EventName, name.rpartition(".")[2])
+    must(body is None, f"the example of {name!r} must have a Crossing as its body, or none")
+    return Crossing(
+        CROSSING, on, customer_id or FIRST_CUSTOMER, balance_nusd=0, threshold_nusd=1, cap_nusd=1, spent_nusd=1
+    )
 
 
 class ChangedWire(FakeWire):

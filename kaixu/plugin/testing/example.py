@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from kaixu.plugin.access import Caller
+from kaixu.plugin.book import BookMonth
 from kaixu.plugin.customers import CustomerView
 from kaixu.plugin.money import Balance
 
@@ -25,9 +26,9 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     run first, as `[("push.init", Example(…))]`: operations, jobs, webhooks. `sql`: statements that are run before
     that, such as rows that another part of the integration would write. `secrets` and `settings`: what the customer
     has; `unique_values`: see `FakeSettings`. `balance`: what `db.balance` returns; `customers`: all that there are, for
-    `call.customers`. `wire`: what the vendor answers, in order. `upload`: the
-    body of an upload; `kept`: blobs that are kept, by name. `may_fail`: the numbers, from
-    1, of requests whose failure the function overcomes. `sign`: for a webhook.
+    `call.customers`; `books`: what `book` returns, by name. `filters`: of a panel. `wire`: what the vendor answers, in
+    order. `upload`: the body of an upload; `kept`: blobs that are kept, by name. `may_fail`: the numbers, from 1, of
+    requests whose failure the function overcomes. `sign`: for a webhook.
     """
 
     body: Any = None
@@ -41,6 +42,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     wire: Sequence[Reply | Respond] = ()
     options: Any = None
     caller: Caller | None = None
+    books: Mapping[str, BookMonth] = {}
+    filters: Mapping[str, str] = {}
     upload: bytes | None = None
     kept: Mapping[str, bytes] = {}
     may_fail: Collection[int] = ()

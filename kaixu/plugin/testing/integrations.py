@@ -17,7 +17,7 @@ import msgspec
 
 from kaixu.plugin.access import Caller
 from kaixu.plugin.blob import Blob
-from kaixu.plugin.book import BookMonth
+from kaixu.plugin.book import Book, BookMonth, BookPrice
 from kaixu.plugin.callback import Begun
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.encoded_reply import encode_item, encode_reply
@@ -28,6 +28,7 @@ from kaixu.plugin.operation import (
     Integration,
     Job,
     NoteLevel,
+    OnFailure,
     Operation,
     PerUnit,
     Schedule,
@@ -35,10 +36,12 @@ from kaixu.plugin.operation import (
 )
 from kaixu.plugin.origins import Hosts, require_hosts
 from kaixu.plugin.own_thread import Threads
+from kaixu.plugin.reaction import Crossing
 from kaixu.plugin.replies import Events
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.secret import check_secrets
 from kaixu.plugin.webhook import WebhookDelivery
+from kaixu.plugin.wire_use import has_wire
 
 from .blobs import FakeBlobs, FakeUpload
 from .charges import ChargeDone
@@ -352,6 +355,10 @@ def check_integration(integration: Integration) -> None:
             f"the handler of callback {callback.name!r} must be `async def`",
         )
         must(bool(callback.why_free.strip()), f"callback {callback.name!r} must say why it is free")
+    for panel in integration.panels:
+        must(inspect.iscoroutinefunction(panel.load), f"`load` of panel {panel.title!r} must be `async def`")
+    for book in integration.books:
+        check_statement(integration, book)
     for webhook in integration.webhooks:
         must(
             inspect.iscoroutinefunction(webhook.handler), f"the handler of webhook {webhook.name!r} must be `async def`"
@@ -380,6 +387,12 @@ def check_integration(integration: Integration) -> None:
             )
         if isinstance(one.charge, Free):
             must(bool(one.charge.why.strip()), f"{one.name!r} is free and must say why")
+            must(one.on_failure is None, f"{one.name!r} is free: `on_failure` says what a failure costs")
+        else:
+            must(
+                one.on_failure in get_args(OnFailure) or (one.on_failure is None and not has_wire(integration)),
+                f'{one.name!r} has a price and a wire: say `on_failure="release"` or `"charge_counted"`',
+            )
         if isinstance(one.charge, PerUnit):
             most = one.charge.most
             is_possible = callable(most) or (most is not None and most > 0)
@@ -389,6 +402,22 @@ def check_integration(integration: Integration) -> None:
             set(one.holds) <= charges,
             f"{one.name!r} holds what is not in `charges`: {sorted(set(one.holds) - charges)}",
         )
+
+
+def check_statement(integration: Integration, book: Book) -> None:
+    """Check that the statement of a month without anything can be made. Raises `AssertionError`."""
+    if book.statement is None:
+        return
+    what = f"`statement` of book {book.name!r}"
+    prices = {one.price: BookPrice(10**7, 1, "calls") for one in integration.charges if one.book == book.name}
+    month = BookMonth(book.name, date(2026, 11, 1), "default", None, 0, 0, 0, [], prices)
+    try:
+        first = msgspec.json.decode(msgspec.json.encode(book.statement(month)))
+        second = msgspec.json.decode(msgspec.json.encode(book.statement(month)))
+    except Exception as error:
+        raise AssertionError(f"{what} fails for a month without charges: {type(error).__name__}: {error}") from error
+    must(isinstance(first, dict), f"{what} must return a mapping, not {first!r:.80}")
+    must(first == second, f"{what} says something else the second time: it only computes")
 
 
 @asynccontextmanager
@@ -417,14 +446,21 @@ async def lent(integration: Integration, one: Operation | Job | Schedule, call: 
 def offered_by(integration: Integration) -> dict[str, Operation | Job]:
     """Everything that `run` runs, by its name.
 
-    The handlers of webhooks are jobs `<integration>.webhooks.<name>`; callbacks are `<integration>.callbacks.<name>`.
+    The handlers of webhooks are jobs `<integration>.webhooks.<name>`, those of reactions `….reactions.<on>`; callbacks
+    are `<integration>.callbacks.<name>`.
     """
+    reactions = [
+        Job(
+            f"{integration.name}.reactions.{one.on}", one.handler, Crossing, Free(one.why_free), timeout_s=one.timeout_s
+        )
+        for one in integration.reactions
+    ]
     handlers = [
         Job(f"{integration.name}.webhooks.{one.name}", one.handler, WebhookDelivery, Free("vendors send it"))
         for one in integration.webhooks
     ]
     callbacks = [callback_operation(integration.name, one) for one in integration.callbacks]
-    offered: list[Operation | Job] = [*integration.operations, *callbacks, *integration.jobs, *handlers]
+    offered: list[Operation | Job] = [*integration.operations, *callbacks, *integration.jobs, *handlers, *reactions]
     return {one.name: one for one in offered}
 
 
@@ -442,7 +478,7 @@ async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.St
     assert one is not None
     async with lent(integration, one, call):
         result = await one.handler(call)
-        if isinstance(call.body, WebhookDelivery):
+        if isinstance(call.body, WebhookDelivery | Crossing):
             result = call.body  # what it returns is dropped
         if isinstance(result, Events):
             await check_stream(name, result)

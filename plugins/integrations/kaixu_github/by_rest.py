@@ -238,7 +238,7 @@ class ByRest:
         await asyncio.sleep(self.call.options.write_pause_s)
         answer = await self.account.send(method, self.path + below, body)
         if answer.status in (403, 429):
-            raise failure_of(answer.status, answer.headers, message_of(answer.data), "to write to this repository")
+            raise failure_of(answer.status, answer.headers, message_of(answer.data), "this repository")
         return answer
 
     async def contains(self, head: str, commit_id: str) -> bool:

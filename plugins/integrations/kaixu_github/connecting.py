@@ -22,6 +22,7 @@ from kaixu.plugin import (
     Operation,
     Page,
     PageLink,
+    Redirect,
     Returned,
     UpstreamError,
 )  # fmt: skip
@@ -29,10 +30,13 @@ from kaixu.plugin import (
 from .account import ACCEPTED, Account, json_of
 from .identity import identity_of, missing, split_scopes
 from .options import GitHubOptions
-from .tokens import keep
+from .tokens import Nothing, keep
 
 SCOPE = re.compile(r"[a-z_]{1,40}(:[a-z_]{1,40})?")
 DEFAULT_SCOPES = ["repo", "workflow"]
+
+#: The integration's tab of the dashboard.
+DASHBOARD = "/gateway/dashboard/integrations/github/github-push"
 
 
 class Start(msgspec.Struct):
@@ -68,22 +72,32 @@ def authorize(options: GitHubOptions, begun: Begun) -> str:
 
 async def start(call: Call[Start]) -> Started:
     """The address that the browser goes to."""
+    return await begun_for(call, call.body.scopes or DEFAULT_SCOPES, call.body.return_to or None)
+
+
+async def begun_for(call: Call[Any], scopes: list[str], return_to: str | None) -> Started:
+    """Begin it. Raises `NotConfigured`, `Invalid`."""
     if not call.options.client_id or not call.options.client_secret.get_secret_value():
         raise NotConfigured(
             "Connecting GitHub is not configured", hint="Store a token with github-token, or ask your operator."
         )
-    scopes = call.body.scopes or DEFAULT_SCOPES
     if len(scopes) > 20 or not all(SCOPE.fullmatch(one) for one in scopes):
         raise Invalid("A scope is a word as `repo` or `read:org`", field="scopes")
-    begun = await call.begin("account", Wish(scopes), return_to=call.body.return_to or None)
+    begun = await call.begin("account", Wish(scopes), return_to=return_to)
     url = f"{begun.url}&{urlencode({'scope': ' '.join(scopes)})}"
     return Started(url, begun.state, begun.redirect_uri, scopes)
+
+
+async def connect(call: Call[Nothing]) -> Redirect:
+    """From the dashboard: on to GitHub, and back to the tab."""
+    started = await begun_for(call, DEFAULT_SCOPES, DASHBOARD)
+    return Redirect(started.authorize_url)
 
 
 async def connected(call: Call[Returned]) -> Page:
     """The browser is back: exchange the code, ask whose account it is, and store the token."""
     back = call.body
-    link = PageLink("Back", back.return_to) if back.return_to else PageLink("To the dashboard", "/gateway/dashboard")
+    link = PageLink("Back", back.return_to) if back.return_to else PageLink("To the dashboard", DASHBOARD)
     if "error" in back.query or "code" not in back.query:
         denied = back.query.get("error") == "access_denied"
         text = "You have not allowed it at GitHub." if denied else "GitHub has sent no code. Try again."
@@ -136,6 +150,7 @@ OPERATIONS = [
         "github.oauth", start, Start, Free("connects an account"), path="/oauth", aliases=["github-oauth-start"],
         auth=Key("admin"),
     ),
+    Operation("github.connect", connect, Nothing, Free("connects an account"), auth=Key("admin")),
 ]  # fmt: skip
 
 CALLBACKS = [

@@ -142,8 +142,8 @@ async def send(
         except BranchMoved:
             continue
         return await landed(row, account, archive, noted, branch)
-    raise Failure(
-        409, "BRANCH_MOVED", f"The branch moved {MOST_MOVES} times while this was pushed", hint="Push again later."
+    raise Failure(  # not 409: it is tried again, later
+        503, "BRANCH_MOVED", f"The branch moved {MOST_MOVES} times while this was pushed", hint="Push again later."
     )
 
 

@@ -14,8 +14,9 @@ from .landing import Landed, land
 from .push_rows import PushRow, note_event, row_of
 from .refusals import RateLimited
 
-#: Bytes of temporary files beside the ZIP and what it unpacks to.
-SPARE_BYTES = 256 << 20
+#: Ends of a job after which nobody knows whether its commit was sent, and how often it is enqueued again then.
+MAY_HAVE_LANDED = frozenset({"JOB_LOST", "JOB_EXPIRED", "OPERATION_TIMEOUT"})
+MOST_LOSSES = 5
 
 WORDS = {
     "JOB_CANCELLED": "The push was cancelled.",
@@ -164,16 +165,25 @@ async def put_away(db: Database, row: PushRow, *, customer_id: int | None = None
 
 
 async def push_failed(call: FailedCall[PushJob]) -> None:
-    """The job ended without success: what it could not say itself."""
+    """The job ended without success: what it could not say itself.
+
+    A worker that was lost may have pushed all the same: then another job looks for the noted commit, and goes on.
+    """
     async with call.db() as db:
         row = await db.fetchrow(
-            "select id, error, status from push where job_id = $1 and customer_id = $2 for update",
+            "select id, error, status, planned_commit, losses from push"
+            " where job_id = $1 and customer_id = $2 for update",
             call.body.job_id,
             call.customer_id,
         )
-        if row is not None and row["status"] != "done":
-            text = WORDS.get(call.error) or row["error"] or f"The push failed ({call.error})."
-            await end_with_error(db, row["id"], call.error, text)
+        if row is None or row["status"] != "queued":
+            return
+        if call.error in MAY_HAVE_LANDED and row["planned_commit"] is not None and row["losses"] < MOST_LOSSES:
+            queue_id = await db.enqueue("github.push", call.body, key=f"{call.body.job_id}:{row['losses'] + 1}")
+            await db.execute("update push set losses = losses + 1, queue_id = $2 where id = $1", row["id"], queue_id)
+            return
+        text = WORDS.get(call.error) or row["error"] or f"The push failed ({call.error})."
+        await end_with_error(db, row["id"], call.error, text)
 
 
 async def expire(call: Call[Expiry]) -> PushEnd:

@@ -17,7 +17,7 @@ from .times import stamp
 COLUMNS = """
     id, customer_id, job_id, owner, repo, branch, message, mode, author_name, author_email, allow_secrets, force,
     expected_head, pull_request, pull_title, pull_body, parts, bytes_staged, queue_id, queued_at, status, attempts,
-    limits, error_code, error, error_at, planned_commit, "commit", url, pull_request_url, is_unchanged, files,
+    limits, losses, error_code, error, error_at, planned_commit, "commit", url, pull_request_url, is_unchanged, files,
     created_at, updated_at
 """
 
@@ -48,6 +48,7 @@ class PushRow(msgspec.Struct, frozen=True):
     status: str
     attempts: int
     limits: int
+    losses: int
     error_code: str | None
     error: str | None
     error_at: datetime | None

@@ -25,6 +25,7 @@ from kaixu.plugin import (
 )  # fmt: skip
 
 from .account import TOKEN
+from .commits import Mode
 from .push_input import InitBody, PushWish, checked_wish, number_of
 from .push_job import Expiry, PushJob
 from .push_rows import PushRow, note_event, push_named, pushes_of, received_parts, row_of, state_of
@@ -160,9 +161,9 @@ class ZipInput(msgspec.Struct):
     repo: Annotated[str, Query()] = ""
     branch: Annotated[str, Query()] = ""
     message: Annotated[str, Query()] = ""
-    mode: Annotated[str, Query()] = "merge"
-    allow_secrets: Annotated[str, Query()] = ""
-    pull_request: Annotated[str, Query()] = ""
+    mode: Annotated[Mode, Query()] = "merge"
+    allow_secrets: Annotated[bool, Query()] = False
+    pull_request: Annotated[bool, Query()] = False
 
 
 async def init(call: Call[InitBody]) -> Begun:
@@ -327,12 +328,10 @@ async def admin_jobs(call: Call[AdminLimit]) -> AdminJobs:
 async def whole_zip(call: Call[ZipInput]) -> Reply:
     """A push in one request."""
     given = call.body
-    if given.mode not in ("merge", "replace"):
-        raise Invalid("`mode` is merge or replace", field="mode")
     wish = checked_wish(
         InitBody(
-            given.owner, given.repo, given.branch, given.message, "replace" if given.mode == "replace" else "merge",
-            allow_secrets=is_on(given.allow_secrets), pull_request=is_on(given.pull_request),
+            given.owner, given.repo, given.branch, given.message, given.mode, allow_secrets=given.allow_secrets,
+            pull_request=given.pull_request,
         )
     )  # fmt: skip
     require_room(call, call.upload.announced_bytes)
@@ -394,11 +393,6 @@ def require_room(call: Call[Any], size: int) -> None:
 def serial_of(row: PushRow) -> str:
     """Pushes to one branch run one after another; other customers' do not wait for them."""
     return f"{row.customer_id}:{row.owner}/{row.repo}#{row.branch}".lower()
-
-
-def is_on(text: str) -> bool:
-    """A checkbox of a form."""
-    return text.strip().lower() in ("1", "true", "on", "yes")
 
 
 FREE = Free("billed when the commit is on the branch")

@@ -85,14 +85,18 @@ def failure_of(status: int, headers: Mapping[str, str], message: str, what: str)
         return Failure(
             404,
             "GITHUB_NOT_FOUND",
-            f"GitHub has no {what}, or the token may not see it",
+            f"GitHub does not find {what}, or the token may not see it",
             hint="A private repository needs the scope `repo`; a fine-grained token must list the repository.",
         )
     if status == 409:
         return Failure(409, "GITHUB_CONFLICT", f"GitHub reports a conflict at {what}")
     if status == 403:
         return forbidden(headers, what)
-    return Failure(status if 400 <= status < 500 else 502, "GITHUB_ERROR", f"GitHub refuses {what} (status {status})")
+    return Failure(
+        status if 400 <= status < 500 else 502,
+        "GITHUB_ERROR",
+        f"GitHub refuses the request for {what} (status {status})",
+    )
 
 
 def forbidden(headers: Mapping[str, str], what: str) -> Failure:
@@ -102,7 +106,7 @@ def forbidden(headers: Mapping[str, str], what: str) -> Failure:
     return Failure(
         403,
         "GITHUB_ERROR",
-        f"GitHub does not allow this token {what}",
+        f"GitHub forbids the token to use {what}",
         hint=f"It needs the permission {known[:200]}." if known else "Use a token with more permissions.",
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 300.0
 
-#: Payments that are asked about in one sweep, and how long one is left alone after it was looked at.
+#: Payments that are asked about in one sweep, and how long one is left alone: at first, then each time twice as long.
 MOST_PAYMENTS = 200
 LEFT_ALONE = timedelta(minutes=10)
 
@@ -48,8 +48,9 @@ async def sweep(call: ScheduledCall) -> None:
         rows = await db.fetch(
             """
             select id from payment
-             where status in ('creating', 'open', 'pending') and coalesce(looked_at, created_at) < now() - $1::interval
-               and not (kind = 'checkout' and session_id is null)
+             where status in ('creating', 'open', 'pending') and not (kind = 'checkout' and session_id is null)
+               and coalesce(looked_at, created_at)
+                   < now() - greatest($1::interval, coalesce(looked_at, created_at) - created_at)
              order by coalesce(looked_at, created_at) limit $2
             """,
             LEFT_ALONE, MOST_PAYMENTS,

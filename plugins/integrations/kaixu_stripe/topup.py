@@ -49,6 +49,8 @@ class Outcome(msgspec.Struct):
 
 async def react(call: Call[Crossing]) -> None:
     """Something has crossed: enqueue the payment, one at a time for a customer."""
+    if not (await call.settings()).auto_topup_enabled:
+        return  # a cap is reached by all kinds of customers
     reached = call.body.cap_nusd if call.body.on == "cap_reached" else None
     await call.enqueue(
         "stripe.topup",
@@ -82,12 +84,13 @@ async def claim(call: Call[TopUp]) -> Payment | Outcome:
     """The payment of this crossing, made now if it is still wanted and the day's bound has room."""
     assert call.customer_id is not None
     settings: StripeCustomer = await call.settings()
+    customer = await call.customers.get(call.customer_id)
     async with call.db() as db:
         known = await of_crossing(db, call.body.crossing)
         if known is not None:
             return known
         balance = await db.balance()
-        if not is_wanted(call.body, settings, balance):
+        if customer is None or not customer.is_active or not is_wanted(call.body, settings, balance):
             return Outcome("not wanted any more")
         card = await db.fetchval("select id from card where customer_id = $1 limit 1", call.customer_id)
         earlier = await undecided_auto(db, call.customer_id)

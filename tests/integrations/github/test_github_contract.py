@@ -138,6 +138,7 @@ class TestGitHub(IntegrationContract):
             ),
             "github.admin-repos": Example(body=Listing(1), secrets=TOKEN, wire=[json_answer([REPO])], caller=OPERATOR),
             "github.oauth": Example(body=Start(return_to="/gateway/dashboard")),
+            "github.connect": Example(body=TokenNothing()),
             "github.callbacks.account": Example(
                 body=returned(code="c1"), wire=[json_answer({"access_token": "gho_token_of_ada", "scope": "repo"}), json_answer(USER)],
                 may_fail=(1, 2),

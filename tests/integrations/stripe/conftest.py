@@ -1,4 +1,4 @@
-"""One gateway and one stand-in for each file of tests; a customer for each test."""
+"""One gateway and one stand-in for all files of tests; a customer for each test."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .shop import Shop, shop_process
 from .stand_in import Stripe, stand_in
 
 
-@pytest.fixture(scope="module")
-def stripe_of_file() -> Iterator[Stripe]:
+@pytest.fixture(scope="session")
+def only_stripe() -> Iterator[Stripe]:
     with stand_in() as one:
         yield one
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def process(
-    server_dsn: str, pristine: str, stripe_of_file: Stripe, tmp_path_factory: pytest.TempPathFactory
+    server_dsn: str, pristine: str, only_stripe: Stripe, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Process]:
     with database(server_dsn, pristine) as dsn:
-        one = shop_process(tmp_path_factory.mktemp("shop"), dsn, stripe_of_file.port)
+        one = shop_process(tmp_path_factory.mktemp("shop"), dsn, only_stripe.port)
         try:
             yield asyncio.run(one.start())
         finally:
@@ -35,14 +35,15 @@ def process(
 
 
 @pytest.fixture
-def stripe(stripe_of_file: Stripe) -> Iterator[Stripe]:
+def stripe(only_stripe: Stripe) -> Iterator[Stripe]:
     """The stand-in. It complains of requests that Stripe would not understand."""
-    stripe_of_file.faults.clear()
-    stripe_of_file.reading_faults.clear()
-    stripe_of_file.complaints.clear()
-    stripe_of_file.session_amount = stripe_of_file.session_currency = None
-    yield stripe_of_file
-    assert stripe_of_file.complaints == []
+    only_stripe.faults.clear()
+    only_stripe.reading_faults.clear()
+    only_stripe.complaints.clear()
+    only_stripe.slow_reading_s, only_stripe.slow_readings = 0.0, 0
+    only_stripe.session_amount = only_stripe.session_currency = None
+    yield only_stripe
+    assert only_stripe.complaints == []
 
 
 @pytest.fixture

@@ -146,9 +146,10 @@ class Shop:
         assert said.status == 200, said
 
     async def sweep(self) -> None:
-        """Run the sweep now: as if nothing had been looked at for a while."""
+        """Run the sweep now: as if everything had begun an hour ago, and nothing had been looked at since."""
         await self.pool.execute(
-            "update kaixu_stripe.payment set looked_at = now() - interval '1 hour', created_at = created_at - interval '1 hour'"
+            "update kaixu_stripe.payment set looked_at = now() - interval '1 hour', "
+            "created_at = now() - interval '1 hour 1 second'"
         )
         await self.run_schedule()
 

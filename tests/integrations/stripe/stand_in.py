@@ -51,6 +51,7 @@ class Refused(Exception):
 class Stripe:
     """`faults`: what happens to the next requests that change something, first to last: "500", "429", "503", "hang",
     "lost" (it is done, and the answer is lost), "401". `reading_faults`: the same for requests that read.
+    `slow_reading_s`: the next answer to a reading takes that long; `slow_readings` of them were read.
     """
 
     def __init__(self) -> None:
@@ -67,6 +68,8 @@ class Stripe:
         self.keys: dict[str, tuple[float, str, int, Json]] = {}
         self.versions: set[str] = set()
         self._number = 0
+        self.slow_reading_s = 0.0
+        self.slow_readings = 0
         self.session_amount: int | None = None
         self.session_currency: str | None = None
 
@@ -368,6 +371,10 @@ class Stripe:
             status, body = self.answer(request.method, request.path, pairs, request.headers)
         except Refused as refused:
             status, body = refused.status, refused.body
+        if reads and self.slow_reading_s:
+            late_s, self.slow_reading_s = self.slow_reading_s, 0.0
+            self.slow_readings += 1
+            await asyncio.sleep(late_s)
         if fault == "lost":
             assert request.transport is not None
             request.transport.abort()

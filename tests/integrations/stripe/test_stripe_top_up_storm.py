@@ -45,7 +45,7 @@ async def test_each_crossing_is_charged_once_within_the_day_s_bound_and_a_declin
     dsn: str, tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
     choice = random.Random(SEED)
-    good, bad, at_once = size(6, 40), size(2, 5), size(30, 60)
+    good, bad, at_once = size(4, 40), size(1, 5), size(20, 60)
     began = time.monotonic()
     with stand_in() as stripe:
         gateways = [

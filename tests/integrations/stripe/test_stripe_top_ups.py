@@ -65,7 +65,7 @@ async def test_a_card_that_was_saved_is_charged_once_when_the_balance_is_low(sho
     assert (await shop.balance())["available_cents"] == 2400
     await shop.deliver_all()  # its own event changes nothing
     assert await shop.topups() == [1000, 2000]
-    intents = [one for one in stripe.of("payment_intent") if one["metadata"]["customer_id"] == str(shop.customer_id)]
+    intents = of_customer(shop, stripe)
     assert [one["amount"] for one in intents] == [1000, 2000]
     assert {one["customer"] for one in intents} == {(await settings(shop))["stripe_customer_id"]}
 
@@ -245,3 +245,48 @@ async def test_a_new_month_is_a_new_crossing(shop: Shop, stripe: Stripe) -> None
     await until(two)
     await shop.settled()
     assert {one["status"] for one in await charges(shop)} == {"paid"}
+
+
+async def test_after_a_day_stripe_is_searched_and_not_asked_to_charge_again(shop: Shop, stripe: Stripe) -> None:
+    """Stripe forgets idempotency keys: a request that is repeated after that would charge a second time."""
+    await with_card(shop, stripe)
+    await switched_on(shop)
+    await spend(shop)
+    stripe.faults += ["lost"] * 3
+    await spend(shop)
+
+    async def is_lost() -> bool:
+        return not stripe.faults
+
+    await until(is_lost)
+    await shop.pool.execute(
+        "update kaixu_stripe.payment set created_at = now() - interval '23 hours' where kind = 'auto'"
+    )
+    with stripe.lock:
+        stripe.keys.clear()
+        [intent] = [one for one in of_customer(shop, stripe) if one["amount"] == 2000]
+        intent["created"] -= 23 * 3600
+    await shop.settled()
+    assert len(of_customer(shop, stripe)) == 2
+    assert await shop.topups() == [1000, 2000]
+
+
+async def test_a_customer_that_is_switched_off_is_not_charged(shop: Shop, stripe: Stripe) -> None:
+    await with_card(shop, stripe)
+    await switched_on(shop)
+    await spend(shop)
+    stripe.faults += ["503"] * 3
+    await shop.pool.execute("update kaixu.customer set is_active = false where id = $1", shop.customer_id)
+    body = {"customer_id": shop.customer_id, "monthly_cap_cents": 0}
+    await shop.operator("PATCH", f"/api/admin-customers?customer_id={shop.customer_id}", body)
+    await shop.set(auto_topup_threshold_cents=5000)  # the balance is below it at once
+    await shop.settled()
+    stripe.faults.clear()
+    assert not await shop.pool.fetchval(
+        "select count(*) from kaixu_stripe.payment where customer_id = $1 and kind = 'auto'", shop.customer_id
+    )
+
+
+def of_customer(shop: Shop, stripe: Stripe) -> list[dict[str, Any]]:
+    """The payment intents of the customer."""
+    return [one for one in stripe.of("payment_intent") if one["metadata"].get("customer_id") == str(shop.customer_id)]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .shop import OLD_SECRET, Shop
+from .shop import OLD_SECRET, Shop, until
 from .stand_in import SECRET, Stripe
 
 
@@ -296,3 +296,33 @@ async def test_a_deleted_customer_s_payment_is_told_and_credited_to_nobody(shop:
     assert status == "no_customer"
     assert await shop.notes("a deleted customer has paid")
     assert await shop.topups() == []
+
+
+async def test_a_checkout_that_has_never_reached_stripe_is_closed(shop: Shop, stripe: Stripe) -> None:
+    stripe.faults += ["503"] * 3
+    assert (await shop.call("POST", "/api/user-topup-checkout", {"amount_cents": 500})).status == 503
+    assert [one["status"] for one in await shop.payments()] == ["creating"]
+    await shop.sweep()
+    assert [one["status"] for one in await shop.payments()] == ["failed"]
+
+
+async def test_a_reading_that_is_overtaken_does_not_bring_back_what_was_refunded(shop: Shop, stripe: Stripe) -> None:
+    """An answer that took long is older than what was booked meanwhile: it is dropped."""
+    session = await shop.checkout(2000)
+    stripe.pay(session["id"])
+    await shop.deliver_all()
+    stripe.slow_reading_s = 1.0
+    event = stripe.events[-1] | {"id": f"evt_slow_{shop.customer_id}"}
+    await shop.deliver(event)
+
+    async def is_asked() -> bool:
+        return stripe.slow_readings > 0
+
+    await until(is_asked)  # it has been read, and its answer is on its way
+    stripe.refund(session["payment_intent"], 2000)
+    await shop.send("GET", session["success_url"].removeprefix(shop.process.url), accept="text/html")
+    assert await shop.credit() == 0
+    await shop.settled()
+    assert await shop.credit() == 0
+    assert await shop.topups() == [2000, -2000]
+    shop.sent = len(stripe.events)

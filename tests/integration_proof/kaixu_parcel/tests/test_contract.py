@@ -101,4 +101,9 @@ class TestParcel(IntegrationContract):
             ),
             "parcel.greet": Example(body=receivers.Welcome()),
             "parcel.find": Example(body=desk.Which(1), before=made, caller=OPERATOR),
+            "parcel.reactions.balance_below": Example(),
+            "parcel.reactions.cap_reached": Example(),
+            "parcel.reactions.customer_deleted": Example(secrets=token),
+            "parcel.panels.at-the-counter": Example(before=made),
+            "parcel.panels.on-the-shelf": Example(before=made),
         }
