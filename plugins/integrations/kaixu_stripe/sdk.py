@@ -19,8 +19,8 @@ StripeError = stripe.StripeError
 #: How often the library tries a request again by itself: all requests that change something have an idempotency key.
 RETRIES = 2
 
-#: Every status is an answer: the library reads the error in it.
-EVERY_STATUS = range(300, 600)
+#: The largest answer of Stripe that is read: a page of a hundred events has about a megabyte.
+MOST_ANSWER_BYTES = 16 << 20
 
 
 class WireClient(stripe.HTTPClient):
@@ -39,7 +39,8 @@ class WireClient(stripe.HTTPClient):
         content = post_data.encode() if isinstance(post_data, str) else post_data
         outgoing = httpx.Request(method.upper(), url, headers=dict(headers or {}), content=content)
         try:
-            answer = self._wire.send(outgoing, accept=EVERY_STATUS)
+            # Every status is an answer: the library reads the error in it.
+            answer = self._wire.send(outgoing, accept="all", most_bytes=MOST_ANSWER_BYTES)
         except UpstreamError as error:
             may_again = not isinstance(error, UpstreamTimeout)
             raise stripe.APIConnectionError(error.message, should_retry=may_again) from error  # type: ignore[no-untyped-call]

@@ -155,6 +155,30 @@ class TestStripe(IntegrationContract):
                 sql=[PAYMENT], wire=[json_answer(listing(event("charge.refunded", made("charge", id="ch_1"))))]
             ),
             "stripe.webhooks.events": Example(body=told, sign=sign, sql=[PAYMENT], wire=paid),
+            "stripe.reactions.balance_below": Example(settings=AUTO),
+            "stripe.reactions.cap_reached": [Example(settings=AUTO), Example()],
+            "stripe.reactions.customer_deleted": Example(
+                sql=[PAYMENT, CARD], wire=[json_answer(session(status="expired")), json_answer(made("payment_method"))]
+            ),
+            "stripe.panels.stripe-payments": Example(sql=[PAYMENT]),
+            "stripe.panels.payments": Example(sql=[PAYMENT]),
+            "stripe.panels.disputes": Example(
+                sql=[
+                    PAYMENT,
+                    "insert into dispute (id, payment_id, customer_id, status, amount_cents, reason) "
+                    "values ('dp_1', 1, 1, 'needs_response', 500, 'fraudulent')",
+                ]
+            ),
+            "stripe.panels.events-that-failed": Example(
+                sql=[
+                    PAYMENT,
+                    "insert into event (id, type, payment_id, received_at) "
+                    "values ('evt_1', 'charge.refunded', 1, now() - interval '1 hour')",
+                ]
+            ),
+            "stripe.panels.balance": Example(balance=money),
+            "stripe.panels.top-up": Example(),
+            "stripe.panels.automatic-top-ups": Example(sql=[CARD], settings=AUTO),
             "stripe.callbacks.paid": Example(body=returned(), sql=[PAYMENT], wire=paid, may_fail=[1, 2]),
         }  # fmt: skip
 
