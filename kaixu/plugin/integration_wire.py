@@ -29,6 +29,8 @@ class BlockingWire(Protocol):
     ) -> httpx.Response:
         """As `IntegrationWire.send`; the request's body and the response's are read as a whole (at most 160 MiB).
 
+        A request's body that is an `httpx.AsyncByteStream` is read in the event loop, piece by piece and of any length.
+
         `save_to`: the response's body is written into this file, piece by piece and of any length, and is empty here.
 
         Raises `TicketClosed` too if the call is given up meanwhile.

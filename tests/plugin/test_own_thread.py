@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -82,6 +82,25 @@ async def test_it_has_the_same_limits_as_the_wire(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "MOST_BODY_BYTES", 19)
     with pytest.raises(TooLarge):
         await call.in_thread(blocking.send, httpx.Request("POST", "https://vendor.example/", content=pieces()))
+
+
+async def test_an_asynchronous_body_is_read_in_the_event_loop_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a thread sends files of any length: the limit is for what is read as a whole."""
+    monkeypatch.setattr(module, "MOST_BODY_BYTES", 4)
+    readers: list[threading.Thread] = []
+
+    class Pieces(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in (b"long", b"er"):
+                readers.append(threading.current_thread())
+                yield piece
+
+    call = FakeCall(wire=FakeWire(Answer(200)))
+    request = httpx.Request("POST", "https://vendor.example/", headers={"content-length": "6"}, stream=Pieces())
+    assert (await call.in_thread(lambda: call.wire.blocking().send(request))).status_code == 200
+    assert set(readers) <= {threading.main_thread()}
+    assert request.headers["content-length"] == "6"
+    assert "transfer-encoding" not in request.headers
 
 
 async def test_a_blocking_wire_works_in_such_a_thread_only() -> None:

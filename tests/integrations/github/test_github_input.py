@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from tests.support.operators import admin_headers
+
 from .pusher import Pusher, new_pusher, zipped
+from .stand_in import Fault
 
 OPTIONS = "most_zip_bytes: 100000"
 
@@ -186,3 +190,57 @@ async def test_a_cap_refuses_before_anything_is_sent(ada: Pusher) -> None:
     assert (await ada.call("POST", "gh-push-init", INIT)).status == 402
     await ada.set(cap=0)
     assert (await ada.call("POST", "gh-push-init", INIT)).status == 402
+
+
+async def test_an_upload_that_nobody_completes_ends_as_an_error_and_gives_everything_back(ada: Pusher) -> None:
+    job = await ada.init()
+    await ada.call("PUT", "gh-push-upload-chunk", b"data", jobId=job, part=0, parts=2)
+    young = await ada.init()
+    assert await ada.held() > 0
+    await ada.pool.execute("update kaixu_github.push set updated_at = now() - interval '3 days' where job_id = $1", job)
+    cleaned = await ada.call("POST", "gh-chunk-cleanup", {}, key="", headers=admin_headers())
+    assert cleaned.status == 200, cleaned
+    assert (cleaned.body["expired_jobs"], cleaned.body["deleted_chunks"]) == (1, 1)
+    ended = await ada.status(job)
+    assert (ended["status"], ended["error_code"]) == ("error", "EXPIRED")
+    assert (await ada.status(young))["status"] == "uploading"
+    assert await ada.blobs() == 0
+    assert await ada.held() == 10**9 + 10**8, "the younger one, and the month"
+
+
+async def test_the_job_of_an_upload_ends_it_even_if_its_key_was_revoked(ada: Pusher) -> None:
+    job, other = await ada.init(), await ada.key_of("owner")
+    await ada.pool.execute("update kaixu.virtual_key set revoked_at = now() where id = $1", ada.key_id)
+    await ada.pool.execute("update kaixu_github.push set updated_at = now() - interval '3 days' where job_id = $1", job)
+    await ada.pool.execute(
+        "update kaixu.job set run_after = now() where kind = 'github.expire' and customer_id = $1", ada.id
+    )
+    ada.key = other
+    ended = await ada.ended(job)
+    assert (ended["status"], ended["error_code"]) == ("error", "EXPIRED")
+    assert await ada.held() == 0
+
+
+async def test_operators_let_waiting_pushes_run_now(ada: Pusher) -> None:
+    limit = {"message": "You have exceeded a secondary rate limit"}
+    ada.server.faults.append(Fault("GET", "info/refs", 403, {"retry-after": "3600"}, limit))
+    job = await ada.begun({"a.txt": "a"})
+    async with asyncio.timeout(30):
+        while (await ada.status(job))["status"] != "retry_wait":
+            await asyncio.sleep(0.05)
+    assert (await ada.call("GET", "gh-job-retry", key="")).status == 401
+    woken = await ada.call("GET", "gh-job-retry", key="", headers=admin_headers(), limit=25)
+    assert (woken.status, woken.body["ok"], woken.body["triggered"]) == (200, True, 1)
+    assert (await ada.ended(job))["status"] == "done"
+
+
+async def test_charges_of_a_month_are_stated_for_the_customer(ada: Pusher) -> None:
+    data = zipped({"a.txt": "a"})
+    await ada.push(data)
+    answer = await ada.call("GET", "user-push-charges")
+    stated = answer.body["github"]
+    assert {name: stated[name] for name in ("pricing_version", "base_month_cents", "per_push_cents", "per_gb_cents")} == {
+        "pricing_version": "env", "base_month_cents": 100, "per_push_cents": 10, "per_gb_cents": 25,
+    }  # fmt: skip
+    assert (stated["pushes_done"], stated["bytes_uploaded"], stated["total_cents"]) == (1, len(data), 110)
+    assert answer.body["total_push_cents"] == 110
