@@ -97,7 +97,8 @@ async def find_deploy(call: Call[Any], netlify: Netlify, push: Mapping[str, Any]
         if found is not None and found.id:
             await db.execute("update push set deploy_id = $2 where id = $1 and deploy_id is null", push["id"], found.id)
             return found.id
-        if push["now"] - push["created_at"] > LOST_AFTER or push["wants_cancel"]:
+        is_late = push["now"] >= min(push["ends_at"], push["created_at"] + LOST_AFTER)
+        if is_late or push["wants_cancel"]:
             await end(db, push, "error", "Netlify did not get the deploy")
     return None
 
