@@ -12,8 +12,9 @@ from kaixu.store.pool import open_pool
 from tests.support.process import Process
 from tests.vendors.stage import database
 
-from .shop import Shop, shop_process
-from .stand_in import Stripe, stand_in
+from .server import stand_in
+from .shop import Shop, away_from_midnight, shop_process
+from .stand_in import Stripe
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def shop(process: Process, stripe: Stripe, http: aiohttp.ClientSession) -> AsyncIterator[Shop]:
+    await away_from_midnight()
     pool = await open_pool(process.environment["DATABASE_URL"])
     one = Shop(http, process, pool, stripe)
     one.sent = len(stripe.events)

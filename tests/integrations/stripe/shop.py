@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -196,6 +197,14 @@ async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
         while not (found := await condition()):
             await asyncio.sleep(0.05)
     return found
+
+
+async def away_from_midnight(s: float = 60) -> None:
+    """Return now, or when the day (UTC) has begun that is nearer than this: bounds are for a day, credit is for a month."""
+    now = datetime.now(UTC)
+    left_s = (datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC) - now).total_seconds()
+    if left_s < s:
+        await asyncio.sleep(left_s + 1)
 
 
 @asynccontextmanager

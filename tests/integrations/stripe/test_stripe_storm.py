@@ -16,8 +16,9 @@ from tests.support.money import assert_books_balance
 from tests.support.process import Process
 from tests.support.size import size
 
-from .shop import Shop, shop_process, started
-from .stand_in import Json, stand_in
+from .server import stand_in
+from .shop import Shop, away_from_midnight, shop_process, started
+from .stand_in import Json
 
 __all__ = ["own_postgres"]
 
@@ -32,6 +33,7 @@ async def test_whatever_happens_every_paid_session_is_credited_exactly_once(
     choice = random.Random(SEED)
     sessions, deliveries, lost = size(20, 100), size(160, 1000), size(4, 20)
     embedded, dsn = own_postgres
+    await away_from_midnight(180)
     began = time.monotonic()
     with stand_in() as stripe:
         gateways = [shop_process(tmp_path / f"gateway{at}", dsn, stripe.port) for at in range(2)]

@@ -14,8 +14,9 @@ from kaixu.store.pool import open_pool
 from tests.support.money import assert_books_balance
 from tests.support.size import size
 
-from .shop import Shop, shop_process, started
-from .stand_in import Stripe, stand_in
+from .server import stand_in
+from .shop import Shop, away_from_midnight, shop_process, started
+from .stand_in import Stripe
 
 SEED = 20_261_130
 PER_DAY = 5
@@ -46,6 +47,7 @@ async def test_each_crossing_is_charged_once_within_the_day_s_bound_and_a_declin
 ) -> None:
     choice = random.Random(SEED)
     good, bad, at_once = size(4, 40), size(1, 5), size(20, 60)
+    await away_from_midnight(180)
     began = time.monotonic()
     with stand_in() as stripe:
         gateways = [
