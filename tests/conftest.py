@@ -43,6 +43,9 @@ LONG_FILES = (
     "e2e/test_odd_json.py",
     "vendors/test_chaos.py",
     "attack/test_storm.py",
+    "integrations/push/test_push_contract.py",
+    "integrations/push/test_push_failures.py",
+    "integrations/push/test_push_chaos.py",
 )
 
 # How long an example takes, or how long it takes to make one, says nothing on a busy machine.

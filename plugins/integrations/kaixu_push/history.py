@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Any
 
@@ -184,8 +184,8 @@ async def put_project(call: Call[NewProject]) -> OneProject:
     for value, text in ((project_id, "project_id"), (name, "name"), (site, "netlify_site_id")):
         if not value:
             raise bad(f"Missing {text}")
-    await allow(call, site)
-    async with call.db() as db:
+
+    async def put(db: Database) -> Any:
         row = await upsert(db, call.customer_id, project_id, name, site)
         if call.body.most_files is not None or call.body.most_bytes is not None:
             await db.execute(
@@ -193,16 +193,22 @@ async def put_project(call: Call[NewProject]) -> OneProject:
                 "where customer_id = $1 and id = $2",
                 call.customer_id, row["id"], call.body.most_files, call.body.most_bytes,
             )  # fmt: skip
-    return OneProject(admin_project_of(row))
+        return row
+
+    return OneProject(admin_project_of(await allowing(call, site, put)))
 
 
-async def allow(call: Call[Any], site: str) -> None:
-    """Put a site on the customer's list. Raises `Failure`."""
+async def allowing(call: Call[Any], site: str, change: Callable[[Database], Awaitable[Any]]) -> Any:
+    """What `change` returns, in one transaction that also puts a site on the customer's list. Raises `Failure`."""
     if site_of(site) is None:
         raise bad("Invalid netlify_site_id")
-    allowed = (await call.settings()).allowed_sites
-    if site not in allowed:
-        await call.change_settings({"allowed_sites": [*allowed, site]})
+    async with call.db() as db:
+        # One at a time for each customer: the list is read, and stored with one more.
+        await db.fetchval("select pg_advisory_xact_lock(hashtextextended('sites', $1))", call.customer_id)
+        allowed = (await db.settings()).allowed_sites
+        if site not in allowed:
+            await db.change_settings({"allowed_sites": [*allowed, site]})
+        return await change(db)
 
 
 async def change_project(call: Call[ChangedProject]) -> OneProject:
@@ -214,9 +220,12 @@ async def change_project(call: Call[ChangedProject]) -> OneProject:
     async with call.db() as db:
         row = await db.fetchrow(CHANGE, call.customer_id, number, project_id, name or None, None)
     if row is not None and site:
-        await allow(call, site)
-        async with call.db() as db:
-            row = await db.fetchrow(CHANGE, call.customer_id, row["id"], None, None, site)
+        found = row["id"]
+
+        async def move(db: Database) -> Any:
+            return await db.fetchrow(CHANGE, call.customer_id, found, None, None, site)
+
+        row = await allowing(call, site, move)
     return OneProject(None if row is None else admin_project_of(row))
 
 

@@ -44,6 +44,17 @@ async def test_projects_are_made_changed_and_deleted(station: Station) -> None:
     assert (await station.asked("GET", "admin-push-projects", customer_id=999_999)).status == 404
 
 
+async def test_projects_that_are_made_at_the_same_time_all_get_their_sites(station: Station) -> None:
+    def project(number: int) -> dict[str, object]:
+        return {
+            "customer_id": station.customer_id, "project_id": f"p{number}", "name": "P", "netlify_site_id": f"s{number}"
+        }  # fmt: skip
+
+    await asyncio.gather(*(station.operator("POST", "admin-push-projects", project(number)) for number in range(5)))
+    shown = await station.operator("GET", "admin-integration-settings", customer_id=station.customer_id)
+    assert all(f'"s{number}"' in shown.text for number in range(5)), shown.text
+
+
 async def test_a_token_is_set_and_cleared_and_the_customers_list_tells_the_truth(station: Station) -> None:
     async def told() -> object:
         customers = (await station.operator("GET", "admin-customers")).json["customers"]
