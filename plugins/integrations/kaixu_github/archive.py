@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from .names import clean_name, require_apart, shown_name
+from .names import clean_name, is_git_folder, require_apart, shown_name
 from .options import GitHubOptions
 from .refusals import BadArchive
 from .secret_shapes import secret_in
@@ -84,7 +84,8 @@ def read_archive(path: Path, limits: ArchiveLimits) -> Archive:
             require_small_directory(stream, limits)
         with zipfile.ZipFile(path) as archive:
             return read_entries(path, archive, limits)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError,
+            OverflowError, struct.error) as error:  # fmt: skip
         raise BadArchive("ZIP_BROKEN", "the upload is not a ZIP, or a broken one") from error
 
 
@@ -98,14 +99,17 @@ def require_small_directory(stream: BinaryIO, limits: ArchiveLimits) -> None:
     if at < 0 or len(tail) - at < 22:
         raise zipfile.BadZipFile("no end of the directory")
     count, directory = struct.unpack_from("<HI", tail, at + 10)
-    if count == 0xFFFF or directory == 0xFFFFFFFF:
-        if at < 20 or tail[at - 20 : at - 16] != b"PK\x06\x07":
-            raise zipfile.BadZipFile("no ZIP64 locator")
-        (end,) = struct.unpack_from("<Q", tail, at - 12)
-        if end > size - 56:
-            raise zipfile.BadZipFile("the ZIP64 locator points nowhere")
+    if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # `zipfile` believes it, whatever the shorter figures say
+        end = start + at - 20 - 56  # where `zipfile` looks, too
+        if end < 0 or struct.unpack_from("<Q", tail, at - 12) != (end,):
+            raise zipfile.BadZipFile("the ZIP64 locator does not point to the record before it")
         stream.seek(end)
-        count, directory = struct.unpack_from("<QQ", stream.read(56), 32)
+        record = stream.read(56)
+        if not record.startswith(b"PK\x06\x06"):
+            raise zipfile.BadZipFile("no ZIP64 record")
+        count, directory = struct.unpack_from("<QQ", record, 32)
+    elif count == 0xFFFF or directory == 0xFFFFFFFF:
+        raise zipfile.BadZipFile("no ZIP64 locator")
     if directory > (limits.most_files + 1000) * DIRECTORY_BYTES or count > 4 * (limits.most_files + 1000):
         raise too_many_files(limits)
 
@@ -236,15 +240,15 @@ def require_target_inside(name: str, target: bytes) -> None:
         raise BadArchive("ZIP_LINK", f"{shown} may not be a symbolic link")
     if text.startswith(("/", "\\")) or text[1:2] == ":":
         raise BadArchive("ZIP_SLIP", f"the symbolic link {shown} leads out of the repository")
-    at: list[str] = name.split("/")[:-1]
-    for segment in text.replace("\\", "/").split("/"):
-        if segment == "..":
-            if not at:
-                raise BadArchive("ZIP_SLIP", f"the symbolic link {shown} leads out of the repository")
-            at.pop()
-        elif segment not in ("", "."):
-            at.append(segment)
-    if any(one.lower() == ".git" for one in at):
+    segments = [one for one in text.replace("\\", "/").split("/") if one not in ("", ".")]
+    rising = next((at for at, one in enumerate(segments) if one != ".."), len(segments))
+    if rising > name.count("/"):
+        raise BadArchive("ZIP_SLIP", f"the symbolic link {shown} leads out of the repository")
+    if ".." in segments[rising:]:  # after a name that may be a link itself, nobody can say where `..` leads
+        raise BadArchive(
+            "ZIP_SLIP", f"the symbolic link {shown} goes up again after a name", hint="Shorten the target of the link."
+        )
+    if any(is_git_folder(one) for one in segments):
         raise BadArchive("ZIP_HAS_GIT", f"the symbolic link {shown} leads into .git")
 
 

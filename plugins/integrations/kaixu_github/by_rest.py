@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -78,7 +79,7 @@ class ByRest:
 
     async def ref(self, branch: str) -> str | None:
         """The commit of a branch; None where there is none, or nothing at all (409)."""
-        answer = await self.account.send("GET", f"{self.path}/git/ref/heads/{branch}")
+        answer = await self.account.send("GET", f"{self.path}/git/ref/heads/{quote(branch)}")
         if answer.status in (404, 409):
             return None
         return (await self.account.require(answer, "this repository")).text("object", "sha")
@@ -151,7 +152,7 @@ class ByRest:
             if replaces_seed and await self.ref(branch) != head.at:
                 raise BranchMoved
             body = {"sha": commit, "force": force or replaces_seed}
-            answer = await self.write("PATCH", f"/git/refs/heads/{branch}", body)
+            answer = await self.write("PATCH", f"/git/refs/heads/{quote(branch)}", body)
         words = message_of(answer.data).lower()
         if answer.status in (409, 422) and ("fast forward" in words or "already exists" in words):
             raise BranchMoved
@@ -162,7 +163,7 @@ class ByRest:
         file = min(plan.archive.files, key=lambda one: one.size)
         [(_, data)] = await self.call.in_thread(lambda: list(plan.archive.contents([file])))
         body = {"message": "Initial commit", "content": base64.b64encode(data).decode(), "branch": branch}
-        answer = await self.write("PUT", f"/contents/{file.path}", body)
+        answer = await self.write("PUT", f"/contents/{quote(file.path)}", body)
         if answer.status == 409:
             raise BranchMoved
         commit = (await self.account.require(answer, "this repository")).text("commit", "sha")

@@ -69,7 +69,7 @@ def merged_name(path: str) -> str:
     """What Windows and macOS make of a path: paths with the same one are the same file there."""
     return "/".join(
         unicodedata.normalize("NFC", unicodedata.normalize("NFC", segment).casefold()).rstrip(" .")
-        for segment in path.split("/")
+        for segment in path.translate(IGNORED_BY_HFS).split("/")
     )
 
 

@@ -101,7 +101,7 @@ async def pushes(view: PanelView) -> list[panels.Part]:
     columns += ["Attempts", "Updated", "Result"]
     table = panels.Table(
         columns, [panels.Row(cells(row, state), actions(row, state, is_admin=is_admin)) for row, state in found],
-        empty="Nothing was pushed yet: send a ZIP, or use `kaixu git-push DIR --repo OWNER/NAME`.",
+        empty="Nothing was pushed yet. Send a ZIP, or push a folder with: kaixu git-push DIR --repo OWNER/NAME",
     )  # fmt: skip
     return [*bars[:10], table]
 

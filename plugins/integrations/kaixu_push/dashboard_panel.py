@@ -35,7 +35,7 @@ async def deploys(view: PanelView) -> list[panels.Part]:
         panels.Table(
             ["Project", "Branch", "State", panels.Column("Uploaded", "right"), "URL", "Created", "Error"],
             [panels.Row(cells(row), actions(row)) for row in rows],
-            empty="Nothing has been published yet: `kaixu push DIR --project P` does it.",
+            empty="Nothing has been published yet. Publish a folder with: kaixu push DIR --project P",
         ),
     ]
 

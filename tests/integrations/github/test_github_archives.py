@@ -57,6 +57,15 @@ def with_two_of_the_same() -> bytes:
     return truncated_name(zipped({"a.txt": "a", "b.txt": "b"}), b"b.txt", b"a.txt")
 
 
+def with_longer_end(directory: int, *, points_to: int | None = None, sign: bytes = b"PK\x06\x06") -> bytes:
+    """A ZIP with a small directory in its end, and a ZIP64 record before it that says another size."""
+    data = zipped({"a.txt": "a"})
+    at = data.rindex(b"PK\x05\x06")
+    record = sign + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 1, 1, directory, 0)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, at if points_to is None else points_to, 1)
+    return data[:at] + record + locator + data[at:]
+
+
 CASES: dict[str, tuple[bytes, str]] = {
     "no-zip": (b"this is no ZIP", "ZIP_BROKEN"),
     "empty": (b"", "ZIP_BROKEN"),
@@ -70,6 +79,8 @@ CASES: dict[str, tuple[bytes, str]] = {
     "absolute": (zipped({"/etc/passwd": "a"}), "ZIP_SLIP"),
     "drive": (zipped({"C:/evil.txt": "a"}), "ZIP_SLIP"),
     "link-out": (zipped({"a/link": link("../../etc/passwd")}), "ZIP_SLIP"),
+    "link-through-a-link": (zipped({"a/up": link(".."), "a/out": link("up/../etc/passwd")}), "ZIP_SLIP"),
+    "link-into-git-by-its-short-name": (zipped({"link": link("GIT~1/config")}), "ZIP_HAS_GIT"),
     "link-absolute": (zipped({"link": link("/etc/passwd")}), "ZIP_SLIP"),
     "link-into-git": (zipped({"link": link(".git/config")}), "ZIP_HAS_GIT"),
     "link-modules": (zipped({".gitmodules": link("a")}), "ZIP_LINK"),
@@ -88,12 +99,16 @@ CASES: dict[str, tuple[bytes, str]] = {
     "case": (zipped({"Readme.md": "a", "README.md": "b"}), "ZIP_SAME_NAME"),
     "case-of-folders": (zipped({"Src/a.txt": "a", "src/b.txt": "b"}), "ZIP_SAME_NAME"),
     "accents": (zipped({"caf\u00e9.txt": "a", "cafe\u0301.txt": "b"}), "ZIP_SAME_NAME"),
+    "invisible": (zipped({"a.txt": "a", "a\u200c.txt": "b"}), "ZIP_SAME_NAME"),
     "dots-at-the-end": (zipped({"a.txt": "a", "a.txt.": "b"}), "ZIP_SAME_NAME"),
     "file-and-folder": (zipped({"a": "a", "a/b": "b"}), "ZIP_SAME_NAME"),
     "file-and-folder-by-case": (zipped({"A": "a", "a/b": "b"}), "ZIP_SAME_NAME"),
     "same-name": (with_two_of_the_same(), "ZIP_SAME_NAME"),
     "many-files": (zipped({f"{at}.txt": "a" for at in range(21)}), "ZIP_TOO_MANY_FILES"),
     "many-announced": (with_count(60_000), "ZIP_TOO_MANY_FILES"),
+    "many-behind-a-longer-directory": (with_longer_end(2**40), "ZIP_TOO_MANY_FILES"),
+    "longer-directory-elsewhere": (with_longer_end(2**40, points_to=0), "ZIP_BROKEN"),
+    "longer-directory-without-its-sign": (with_longer_end(50, sign=b"PK\x06\x00"), "ZIP_BROKEN"),
     "large-file": (zipped({"a.bin": bytes(5 << 20)}, method=zipfile.ZIP_STORED), "FILE_TOO_LARGE"),
     "large-together": (
         zipped({f"{at}.bin": bytes(3 << 20) for at in range(3)}, method=zipfile.ZIP_STORED), "ZIP_TOO_LARGE",

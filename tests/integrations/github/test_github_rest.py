@@ -76,6 +76,17 @@ async def test_a_new_branch_begins_at_the_default_branch(ada: Pusher) -> None:
     assert ada.server.git(ada.repo, "rev-parse", "new/one~1") == first
 
 
+async def test_names_with_signs_of_addresses_stay_what_they_are(ada: Pusher) -> None:
+    first = await ada.push({"100%25#1?.txt": "a"}, branch="fix#1")
+    assert first["status"] == "done", first
+    assert set(ada.server.files(ada.repo, "fix#1")) == {"100%25#1?.txt"}
+    second = await ada.push({"b.txt": "b"}, branch="fix#1")
+    assert second["status"] == "done", second
+    assert len(ada.server.log(ada.repo, "fix#1")) == 2
+    assert ada.server.git(ada.repo, "branch", "--format=%(refname:short)").split() == ["fix#1"]
+    ada.server.check(ada.repo)
+
+
 async def test_a_branch_that_moved_is_read_again(ada: Pusher) -> None:
     ada.server.commit(ada.repo, {"a.txt": b"a"})
     moved = {"message": "Update is not a fast forward"}
