@@ -265,6 +265,10 @@ def check_admission(one: Operation) -> None:
     """Check how much of an admission an operation has. Raises `PluginError`."""
     if one.admission not in get_args(OperationAdmission):
         raise PluginError(f'`admission` is "call" or "key", not {one.admission!r:.40}')
+    if not isinstance(one.key_rates, bool):
+        raise PluginError(f"`key_rates` must be true or false, not {one.key_rates!r:.40}")
+    if not one.key_rates and not (isinstance(one.auth, Key) and isinstance(one.charge, Free)):
+        raise PluginError("with `key_rates=False` an operation takes a key, and is Free")
     if one.admission == "call":
         return
     if not isinstance(one.auth, Key) or not isinstance(one.charge, Free) or one.holds:

@@ -18,7 +18,7 @@ from kaixu.plugin.access import Caller as PluginCaller
 from kaixu.plugin.encoded_reply import EncodedReply, encode_item, encode_reply
 from kaixu.plugin.operation import Free, Job, Operation, Schedule
 from kaixu.plugin.replies import Events
-from kaixu.store.admission import FREE, Verdict
+from kaixu.store.admission import FREE, FREE_UNCOUNTED, Verdict
 from kaixu.store.rights import Reach
 
 from .admission import Admission
@@ -61,7 +61,7 @@ def admit_operation(
             operation_key(integration.name, what.name, what.charge, integration.prices_nusd), 0
         ),
         most_nusd=meter.most_nusd,
-        least_nusd=FREE if isinstance(what.charge, Free) else meter.most_nusd,
+        least_nusd=least_of(what, meter.most_nusd),
         role="viewer" if isinstance(what, Job) else what.rank or "viewer",
         book=meter.book,
     )
@@ -72,6 +72,13 @@ def admit_operation(
         return OperationTicket(ask, verdict, wire, meter, bills_failures=what.on_failure == "charge_counted")
 
     return gate.admission(ask, make_ticket)
+
+
+def least_of(what: Operation | Job, most_nusd: int) -> int:
+    """The least worth granting: all of its price; see `kaixu.store.admission.Ask`."""
+    if not isinstance(what.charge, Free):
+        return most_nusd
+    return FREE if isinstance(what, Job) or what.key_rates else FREE_UNCOUNTED
 
 
 def wire_for(

@@ -292,6 +292,8 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     `admission`: "key" is for what a customer without money must be able to do, such as paying. Only the key, its role
     and its customer are checked then: no cap, debt, allowlist, device or limit of calls. It counts in the key's reading
     limit, is `Free`, and leaves no usage event.
+    `key_rates`: False is for one of many requests that make one thing, such as a part of an upload: requests a minute
+    and a day of the key neither stop nor count it. It must be `Free`.
     """
 
     role: Rank | None = None
@@ -306,6 +308,7 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure | None = None
     upload: bool = False
     admission: OperationAdmission = "call"
+    key_rates: bool = True
 
 
 class Operation(OperationSettings, frozen=True):

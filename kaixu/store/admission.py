@@ -18,6 +18,9 @@ from .query import Connection, Query
 #: The `least_nusd` of an operation that is `Free`: no cap and no debt refuses it.
 FREE = -1
 
+#: The same for one that requests a minute and a day neither stop nor count.
+FREE_UNCOUNTED = -2
+
 
 class Ask(msgspec.Struct, frozen=True):
     """A request to admit one call. The caller is `key_hash` with `legacy_hash`, or `key_id` for a session.
@@ -26,7 +29,8 @@ class Ask(msgspec.Struct, frozen=True):
     (the client's program) and `end_user` (whom the client makes the call for) are for reports; None: not given.
     `most_tokens`: how many the call can use, `least_tokens`: with the least output worth granting. `names`: of the
     model, "provider/model", a line each; a key may have limits for any of them.
-    `least_nusd`: the least worth granting; `FREE` for an operation that is `Free`, which passes at any cap.
+    `least_nusd`: the least worth granting; `FREE` or `FREE_UNCOUNTED` for an operation that is `Free`, which passes at
+    any cap.
     `facts`: what is learned about the call while it runs; the database does not get them.
     """
 

@@ -2,8 +2,10 @@
 --
 -- Parallel arrays, one element a call. The caller is p_key_hash with p_legacy_hash (plain SHA-256, for older keys), or
 -- p_key_id (a session). p_most is what the call could cost, p_least the least worth granting (= p_most where it cannot be
--- lowered; -1: an operation that is Free, which passes at any cap, and with debt); granted_nusd lies between them, and granted_tokens between p_most_tokens and p_least_tokens. p_provider is the
--- lane, p_asked the name that the client used for it (a lane may have a second one): an allowlist may hold either. '': the call needs no vendor.
+-- lowered; -1: an operation that is Free, which passes at any cap, and with debt; -2: one of these that rates do not count);
+-- granted_nusd lies between them, and granted_tokens between p_most_tokens and p_least_tokens. p_provider is the lane,
+-- p_asked the name that the client used for it (a lane may have a second one): an allowlist may hold either. '': the call
+-- needs no vendor.
 -- Returns a row a call. refused is a code; null: admitted. A refused call writes nothing.
 -- An operation 'job:…' was counted when it was submitted: rates are neither checked for it nor counted.
 -- Checks in the order in which a client should learn of them: key, customer, role, allowlists, device, minute, day, caps,
@@ -105,7 +107,7 @@ declare
     v_day_count     integer;
     v_taken         integer := 0;               -- calls admitted for this key and book, not yet written
     v_rpm           integer;
-    v_job           boolean;
+    v_uncounted     boolean;                    -- rates neither stop nor count the call
     v_seats         integer;
     v_required      boolean;
     v_device        text;                       -- '': the anonymous seat; null: no seat is needed
@@ -254,7 +256,7 @@ begin
         v_has_own_cap := r.book <> 'ai'
                          and kaixu.book_has_own_cap(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
         v_rpm := coalesce(r.rpm_limit, p_default_rpm);
-        v_job := r.operation like 'job:%';
+        v_uncounted := r.operation like 'job:%' or r.least = -2;
         rate_limit := v_rpm;
         rate_remaining := greatest(v_rpm - v_minute_count, 0);
 
@@ -309,11 +311,11 @@ begin
         -- The rates.
         if refused is not null then
             null;
-        elsif v_minute_count >= v_rpm and not v_job then
+        elsif v_minute_count >= v_rpm and not v_uncounted then
             refused := 'RATE_LIMITED';
             scope := 'minute';
             retry_after_s := kaixu.window_frees_in(v_seconds, v_second, v_rpm);
-        elsif v_day_count >= r.rpd_limit and not v_job then
+        elsif v_day_count >= r.rpd_limit and not v_uncounted then
             refused := 'RATE_LIMITED';
             scope := 'day';
             rate_limit := r.rpd_limit;
@@ -353,7 +355,7 @@ begin
             v_limits := kaixu.check_limits(
                 p_customer_id => r.customer_id, p_key_id => r.found_id, p_provider => r.provider, p_model => r.model,
                 p_names => coalesce(nullif(r.names, ''), lower(r.provider) || '/' || r.model), p_month => v_month,
-                p_now => v_now, p_is_job => v_job, p_pending_nusd => case when v_has_own_cap then 0 else v_added end,
+                p_now => v_now, p_is_job => v_uncounted, p_pending_nusd => case when v_has_own_cap then 0 else v_added end,
                 p_least_nusd => case when v_has_own_cap then least(r.least, 0) else r.least end,
                 p_most_tokens => granted_tokens, p_least_tokens => coalesce(r.least_tokens, 0));
             refused := v_limits.refused;
@@ -394,7 +396,7 @@ begin
             end_user_held_nusd := end_user_held_nusd + granted_nusd;
         end if;
         v_taken := v_taken + 1;
-        if not v_job then
+        if not v_uncounted then
             v_minute_count := v_minute_count + 1;
             v_day_count := v_day_count + 1;
             v_seconds[v_second % 61 + 1] := v_seconds[v_second % 61 + 1] + 1;
@@ -423,7 +425,7 @@ begin
             values (r.ticket, r.customer_id, r.found_id, r.chain_id, v_month, r.book, granted_nusd, r.operation, r.provider,
                     r.model, p_price_id[r.at], r.install_id, p_request_id[r.at], p_owner, v_now,
                     v_now + make_interval(secs => p_lifetime_s), p_app_id[r.at], p_build_id[r.at], r.end_user,
-                    case when v_job then 0 else granted_tokens end, true);
+                    case when v_uncounted then 0 else granted_tokens end, true);
             if v_limits.takes_call then
                 perform kaixu.take_limits(
                     p_customer_id => r.customer_id, p_key_id => r.found_id, p_provider => r.provider, p_model => r.model,

@@ -406,6 +406,7 @@ OPERATIONS = [
     Operation(
         "github.part", part, PartInput, FREE, method="PUT", path="/pushes/{job_id}/part",
         aliases=["gh-push-upload-chunk"], auth=Key("deployer"), upload=True, holds=["gib"], timeout_s=120,
+        key_rates=False,
     ),
     Operation(
         "github.complete", complete, WhichPush, FREE, path="/pushes/{job_id}/complete",

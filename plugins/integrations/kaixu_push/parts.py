@@ -158,6 +158,7 @@ PART = Part(
         Operation(
             "push.chunk", chunk, Chunk, FREE, method="PUT", path="/pushes/{push_id}/part",
             aliases=["push-upload-chunk"], auth=Key("deployer"), holds=["gib"], upload=True, timeout_s=TIMEOUT_S,
+            key_rates=False,
         ),
         Operation(
             "push.assemble_file", complete, Complete, Free("billed when the push ends"),

@@ -216,6 +216,7 @@ PART = Part(
         Operation(
             "push.upload", upload, Upload, FREE, method="PUT", path="/pushes/{push_id}/file",
             aliases=["push-upload"], auth=Key("deployer"), holds=["gib"], upload=True, timeout_s=TIMEOUT_S,
+            key_rates=False,
         )
     ]
 )  # fmt: skip

@@ -65,3 +65,19 @@ async def test_a_file_in_parts_is_assembled_in_any_order_and_sent_once(station: 
     assert (skipped.status, skipped.json["skipped"], skipped.json["reason"]) == (200, True, "already_uploaded")
     await station.push_in(push_id, "ready")
     assert (await station.bill())["bytes_uploaded"] == len(data)
+
+
+async def test_files_and_parts_of_a_push_do_not_use_up_the_requests_of_a_key(station: Station) -> None:
+    """With three requests a minute: the push, and what else the key asks for, are counted; the files are not."""
+    body = {"customer_id": station.customer_id, "label": "slow", "role": "deployer", "rpm_limit": 3}
+    key = str((await station.operator("POST", "admin-keys", body)).json["api_key"]["key"])
+    files = {f"/{number}.txt": f"file {number}".encode() for number in range(8)}
+    manifest = {path: sha1(data) for path, data in files.items()}
+    push = (await station.call("POST", "push-init", {"projectId": "blog", "files": manifest}, key=key)).json
+    for path, data in files.items():
+        sent = await station.upload(push["pushId"], path, data, key=key)
+        assert sent.status == 200, sent
+    await station.push_in(push["pushId"], "ready")
+    unknown = {"projectId": "nowhere", "files": manifest}
+    asked = [(await station.call("POST", "push-init", unknown, key=key)).status for _ in range(3)]
+    assert asked == [404, 404, 429]
