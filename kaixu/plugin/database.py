@@ -127,6 +127,22 @@ class Database(Protocol):
         """Remove a secret of such a customer with this transaction; with `version` only if it is still that one."""
         ...
 
+    async def audit(
+        self,
+        action: str,
+        target: str | None = None,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+        customer_id: int | None = None,
+    ) -> None:
+        """Write to the audit log with this transaction: what only the integration knows, about such a customer.
+
+        `action` is in capitals, such as "PUSH_INIT"; `target` what it is about. Who did it, from where and in which
+        request is added, and the integration's name. Secrets, settings and what operators call are audited anyway.
+        """
+        ...
+
     async def job(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """A job of this integration, and of the call's customer if it has one. Raises `NotFound`.
 

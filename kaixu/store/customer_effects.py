@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from kaixu.ops.change_origin import CHANGE_ORIGIN, acting
 from kaixu.ops.mail_content import paragraphs_content
 from kaixu.ops.sealing import about_secret
+from kaixu.plugin.audit import AuditEntry, audit_entry
 from kaixu.plugin.customer_settings import checked_changes, read_settings, shown_settings, value_conflict
 from kaixu.plugin.errors import Conflict, NotFound
 from kaixu.plugin.mail import MOST_A_DAY, MOST_IN_TRANSACTION, MailRequest, mail_request
@@ -116,6 +117,12 @@ class GatheredEffects:
             is_mailed=self.reach.sends_mail(),
         )
 
+    def add_audit(self, customer_id: int, one: AuditEntry) -> None:
+        """Note an entry of the audit log. Raises `ValueError`."""
+        if any(secret in text for secret in self.reach.lent_secrets for text in one.texts):
+            raise ValueError("an entry of the audit log must not have a secret in it")
+        self.add("audit", customer_id, name=one.action, key=one.target, seen=one.before, changes=one.after)
+
     def link_of(self, link: PageLink | None) -> tuple[str, str] | None:
         """A link as a mail has it: a path needs the gateway's address."""
         if link is None:
@@ -200,6 +207,18 @@ class CustomerEffects(ABC):
         """See `kaixu.plugin.Database.mail`."""
         one = mail_request(subject, paragraphs, key=key, link=link)
         self.effects.add_mail(self._customer(customer_id), one)
+
+    async def audit(
+        self,
+        action: str,
+        target: str | None = None,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+        customer_id: int | None = None,
+    ) -> None:
+        """See `kaixu.plugin.Database.audit`."""
+        self.effects.add_audit(self._customer(customer_id), audit_entry(action, target, before, after))
 
     async def settings(self, *, customer_id: int | None = None) -> Any:
         """See `kaixu.plugin.Database.settings`."""

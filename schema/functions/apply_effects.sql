@@ -1,7 +1,7 @@
 -- apply_effects: do what an integration's transaction does for customers besides money, in the order of the requests.
 --
 -- p_customers: everybody whose row the transaction locks, also for credits and charges that follow.
--- p_effects: [{"kind": "mail" | "settings" | "clear_secret", "customer_id", …}], see kaixu/store/customer_effects.py.
+-- p_effects: [{"kind": "mail" | "settings" | "clear_secret" | "audit", "customer_id", …}], see kaixu/store/customer_effects.py.
 -- A message is written once for each key, and mailed where it says so, if the integration has mailed the customer less than
 -- p_most_mails times in a day. Settings are only changed if those that they were checked with are still there. A secret is
 -- cleared only if it is of the version that is named.
@@ -112,6 +112,12 @@ begin
                 v_after := e.changes;
                 v_meta := '{}';
             end if;
+
+        elsif e.kind = 'audit' then
+            v_action := e.name;
+            v_before := nullif(e.seen, 'null');
+            v_after := nullif(e.changes, 'null');
+            v_meta := case when e.key is null then '{}' else jsonb_build_object('target', e.key) end;
 
         else
             delete from kaixu.integration_secret s

@@ -141,6 +141,9 @@ async def test_what_the_chapters_about_money_and_customers_show_works(house: Hou
     ) as answer:
         (message,) = (await answer.json())["messages"]
     assert (message["subject"], message["is_mailed"]) == ("Your card was declined", False)
+    entry = await pool.fetchrow("select * from kaixu.audit_event where action = 'CARD_DECLINED'")
+    assert (entry["target"], entry["actor"]) == (f"customer:{other}", "integration:cards")
+    assert entry["meta"] == {"integration": "cards", "target": "acct_1"}
 
     # Life: what `open` made is used by calls; their note is in the monitor.
     key = (await virtual_key(pool, customer_id))[1]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kaixu.plugin.audit import AuditEntry, audit_entry
 from kaixu.plugin.errors import Conflict
 from kaixu.plugin.mail import MOST_IN_TRANSACTION, MailRequest, mail_request
 from kaixu.plugin.operation import Integration
@@ -52,7 +53,7 @@ class FakeStore:
 
 
 class FakeEffects(ABC):
-    """The part of a `FakeDatabase` that is about customers. `mails` are those of transactions that have ended well."""
+    """The part of a `FakeDatabase` that is about customers. `mails`, `audited`: of transactions that have ended well."""
 
     def __init__(self) -> None:
         self.grants = FakeGrants()
@@ -61,6 +62,8 @@ class FakeEffects(ABC):
         self.asked_mails: list[FakeMail] = []
         self.asked_settings: dict[int, dict[str, Any]] = {}
         self.asked_clears: list[tuple[int, str, str | None]] = []
+        self.audited: list[tuple[int, AuditEntry]] = []
+        self.asked_entries: list[tuple[int, AuditEntry]] = []
 
     customer_id: int | None = None
 
@@ -105,6 +108,22 @@ class FakeEffects(ABC):
         """A mail to a customer."""
         return FakeMail(customer_id, one.subject, one.paragraphs, one.key, one.link)
 
+    async def audit(
+        self,
+        action: str,
+        target: str | None = None,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+        customer_id: int | None = None,
+    ) -> None:
+        """See `Database.audit`; in `audited`, with the customer, when the transaction ends well."""
+        one = audit_entry(action, target, before, after)
+        number = self.customer_for(customer_id)
+        if any(secret in text for secret in self.store.used_secrets() for text in one.texts):
+            raise ValueError("an entry of the audit log must not have a secret in it")
+        self.asked_entries.append((number, one))
+
     async def settings(self, *, customer_id: int | None = None) -> Any:
         """See `Database.settings`."""
         number = self.customer_for(customer_id)
@@ -129,7 +148,7 @@ class FakeEffects(ABC):
 
     def forget(self) -> None:
         """A transaction begins: nothing is gathered yet."""
-        self.asked_mails, self.asked_settings, self.asked_clears = [], {}, []
+        self.asked_mails, self.asked_settings, self.asked_clears, self.asked_entries = [], {}, [], []
 
     async def do_effects(self) -> None:
         """Do what was gathered. Raises `Conflict`; then nothing is done."""
@@ -146,4 +165,5 @@ class FakeEffects(ABC):
         for one in self.asked_mails:
             if one.key not in {each.key for each in self.mails}:
                 self.mails.append(one)
+        self.audited += self.asked_entries
         self.forget()

@@ -223,6 +223,17 @@ async def changes_a_setting_in_a_transaction(call: Call[Any], changes: dict[str,
         return await db.change_settings(changes, **more)
 
 
+async def writes_to_the_audit_log(call: Call[Any], action: str = "PROBE_TRIED", **more: Any) -> object:
+    async with call.db() as db:
+        return await db.audit(action, **more)
+
+
+async def writes_a_secret_to_the_audit_log(call: Call[Any]) -> object:
+    await call.secrets.put("token", "token-one")
+    async with call.db() as db:
+        return await db.audit("PROBE_TRIED", after={"used": ["token-one"]})
+
+
 async def clears_one_version(call: Call[Any]) -> object:
     await call.secrets.put("token", "token-one")
     first = await call.secrets.read("token")
@@ -289,6 +300,16 @@ CASES: dict[str, Callable[[Call[Any]], Awaitable[object]]] = {
     "a long secret": lambda call: call.secrets.put("token", "x" * 20_000),
     "a secret that is shown": shows_a_secret,
     "settings": changes_settings,
+    "an entry of the audit log": lambda call: writes_to_the_audit_log(call, target="t", before={"a": 1}, after={"a": 2}),
+    "an entry without anything": writes_to_the_audit_log,
+    "an action in small letters": lambda call: writes_to_the_audit_log(call, "probe"),
+    "a long target": lambda call: writes_to_the_audit_log(call, target="x" * 201),
+    "a target of two lines": lambda call: writes_to_the_audit_log(call, target="a\nb"),
+    "values that are no object": lambda call: writes_to_the_audit_log(call, after=[1]),
+    "values that are long": lambda call: writes_to_the_audit_log(call, before={"x": "y" * 5000}),
+    "values that are no JSON": lambda call: writes_to_the_audit_log(call, before={"x": object()}),
+    "values with a NUL": lambda call: writes_to_the_audit_log(call, before={"x": "\0"}),
+    "a secret in the audit log": writes_a_secret_to_the_audit_log,
     "a wrong setting": lambda call: call.change_settings({"cap_cents": "seven"}),
     "an unknown setting": lambda call: call.change_settings({"cap": 7}),
     "not unique": lambda call: call.customer_with("cap_cents", 7),
