@@ -141,7 +141,7 @@ async def test_what_the_chapters_about_money_and_customers_show_works(house: Hou
     ) as answer:
         (message,) = (await answer.json())["messages"]
     assert (message["subject"], message["is_mailed"]) == ("Your card was declined", False)
-    entry = await pool.fetchrow("select * from kaixu.audit_event where action = 'CARD_DECLINED'")
+    (entry,) = await pool.fetch("select * from kaixu.audit_event where action = 'CARD_DECLINED'")
     assert (entry["target"], entry["actor"]) == (f"customer:{other}", "integration:cards")
     assert entry["meta"] == {"integration": "cards", "target": "acct_1"}
 

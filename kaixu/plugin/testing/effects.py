@@ -53,7 +53,7 @@ class FakeStore:
 
 
 class FakeEffects(ABC):
-    """The part of a `FakeDatabase` that is about customers. `mails`, `audited`: of transactions that have ended well."""
+    """The part of a `FakeDatabase` that is about customers. `mails` and `audited`: of transactions that ended well."""
 
     def __init__(self) -> None:
         self.grants = FakeGrants()

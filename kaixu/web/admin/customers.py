@@ -95,8 +95,9 @@ ABOUT = Prose(
         "Spent is billed, held is reserved for calls in flight; available is the cap with this month's top-ups, "
         "without both. The small line shows the last 14 days.",
         "Switching a customer off refuses its next call, whatever its keys say; running calls are finished and billed.",
-        "A Netlify token would be kept encrypted, for deployments in the name of the customer. They come with "
-        "KaixuPush, which this gateway does not have yet, so no customer has one.",
+        "A Netlify token is stored encrypted; set and clear it below the list, for the customer that is chosen. "
+        "KaixuPush publishes with it; without one it uses the gateway's own token, for sites that you have put on the "
+        "customer's list.",
         "Many customers at once come from a CSV file: kaixu customers import customers.csv --dry-run shows what each "
         "line would do, and without --dry-run does it; --issue-keys FILE makes a first key for each. kaixu customers "
         "export writes the same file.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kaixu.plugin import Integration, RegisterIntegration, Secret, hookimpl
 
-from . import connecting, operators, panels, pushes, repositories, tokens
+from . import connecting, last_look, operators, panels, pushes, repositories, tokens
 from .account import TOKEN
 from .billing import BOOK, CHARGES
 from .options import GitHubCustomer, GitHubOptions
@@ -20,7 +20,7 @@ INTEGRATION = Integration(
     books=[BOOK],
     charges=CHARGES,
     grants={"customers"},
-    jobs=JOBS,
+    jobs=[*JOBS, *last_look.JOBS],
     callbacks=connecting.CALLBACKS,
     panels=panels.PANELS,
 )

@@ -115,6 +115,8 @@ async def connected(call: Call[Returned]) -> Page:
     given = split_scopes(granted) if isinstance(granted, str) else []
     scopes = given if found.scopes is None else found.scopes
     await keep(call, token, msgspec.structs.replace(found, scopes=scopes), "oauth", given)
+    async with call.db() as db:
+        await db.audit("GITHUB_OAUTH_CONNECTED", after={"account": found.login[:100], "scopes": scopes[:50]})
     withheld = [one for one in back.data.scopes if one not in scopes]
     lines = [
         f"The account {found.login} is connected.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ from .pull_requests import open_pull_request
 from .push_rows import PushRow
 from .refusals import BranchMoved, GitUnreachable, unauthorized
 
+T = TypeVar("T")
+
 #: How often a branch that moved meanwhile is read again.
 MOST_MOVES = 5
 
@@ -28,13 +31,13 @@ SPARE_BYTES = 256 << 20
 
 
 class Landed(msgspec.Struct, frozen=True):
-    """Where a push ended. `bytes`: of the files, unpacked."""
+    """Where a push ended. `files` None: it was found by its commit. `bytes`: of the files, unpacked."""
 
     commit: str
     url: str
     pull_request_url: str | None
     is_unchanged: bool
-    files: int
+    files: int | None
     bytes: int
 
 
@@ -66,19 +69,53 @@ async def land(call: Call[Any], row: PushRow) -> Landed:
         archive = await unpacked(call, row, folder)
         await call.progress(1, 3)
         facts = await facts_of(call, row, account)
-        try:
-            if options.transport == "rest":
-                raise GitUnreachable("the operator has chosen REST")
-            return await send(call, row, account, ByGit(call, row, account, folder), archive, facts)
-        except GitUnreachable as error:
-            if options.transport == "git":
-                raise Failure(502, "GITHUB_NETWORK", "GitHub's git server cannot be reached") from error
-            return await send(call, row, account, ByRest(call, row, account), archive, facts)
-        except Failure as failure:
-            if failure.code != "GITHUB_UNAUTHORIZED":
-                raise
-            await account.forget()
-            raise unauthorized() from failure
+
+        async def work(way: Transport) -> Landed:
+            return await send(call, row, account, way, archive, facts)
+
+        return await by_the_way_that_works(call, row, account, folder, work)
+
+
+async def find_landed(call: Call[Any], row: PushRow) -> Landed | None:
+    """Look whether the noted commit of a push is there, and open its pull request; None: it has not landed.
+
+    Raises `Failure`, `UpstreamError`.
+    """
+    account, branch = await Account.of(call, missing_status=409), branch_to_push(row)
+    async with call.scratch(SPARE_BYTES) as folder:
+
+        async def work(way: Transport) -> bool:
+            head = await way.head(branch, row.branch if row.pull_request else None)
+            return (
+                row.planned_commit is not None
+                and head.at is not None
+                and await way.contains(head.at, row.planned_commit)
+            )
+
+        if row.planned_commit is None or not await by_the_way_that_works(call, row, account, folder, work):
+            return None
+    pull = await open_pull_request(account, row, branch) if row.pull_request else None
+    return Landed(row.planned_commit, commit_url(call, row, row.planned_commit), pull, False, None, 0)
+
+
+async def by_the_way_that_works(
+    call: Call[Any], row: PushRow, account: Account, folder: Path, work: Callable[[Transport], Awaitable[T]]
+) -> T:
+    """Do something by git's own protocol, or by REST where git is not reachable. After a 401 the token is removed."""
+    options = call.options
+    try:
+        if options.transport == "rest":
+            raise GitUnreachable("the operator has chosen REST")
+        return await work(ByGit(call, row, account, folder))
+    except GitUnreachable as error:
+        if options.transport == "git":
+            raise Failure(502, "GITHUB_NETWORK", "GitHub's git server cannot be reached") from error
+        return await work(ByRest(call, row, account))
+    except Failure as failure:
+        if failure.code != "GITHUB_UNAUTHORIZED":
+            raise
+        await account.forget()
+        raise unauthorized() from failure
 
 
 async def unpacked(call: Call[Any], row: PushRow, folder: Path) -> Archive:
@@ -118,7 +155,7 @@ async def send(
     call: Call[Any], row: PushRow, account: Account, way: Transport, archive: Archive, facts: CommitFacts
 ) -> Landed:
     """Put the commit on the branch. One that has moved meanwhile is read again."""
-    branch = f"kaixu/{row.job_id}" if row.pull_request else row.branch
+    branch = branch_to_push(row)
     noted, first = row.planned_commit, None
     for _ in range(MOST_MOVES):
         head = await way.head(branch, row.branch if row.pull_request else None)
@@ -145,6 +182,11 @@ async def send(
     raise Failure(  # not 409: it is tried again, later
         503, "BRANCH_MOVED", f"The branch moved {MOST_MOVES} times while this was pushed", hint="Push again later."
     )
+
+
+def branch_to_push(row: PushRow) -> str:
+    """The branch that gets the commit: one of its own for a pull request."""
+    return f"kaixu/{row.job_id}" if row.pull_request else row.branch
 
 
 def require_expected(row: PushRow, head: Head) -> None:

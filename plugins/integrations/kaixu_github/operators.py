@@ -9,7 +9,7 @@ import msgspec
 
 from kaixu.plugin import Call, Clamped, Free, Operation, Operator, Path, Query
 
-from .push_job import end_as_expired
+from .push_job import end_as_expired, queue_key
 from .push_rows import push_named
 from .pushes import Completed, job_id_of
 from .times import stamp
@@ -50,11 +50,13 @@ async def retry(call: Call[Limit]) -> Retried:
     """Let pushes that wait for their next attempt run now. They would without it, later."""
     async with call.db() as db:
         rows = await db.fetch(
-            "select customer_id, job_id from push where status = 'queued' order by updated_at limit $1", call.body.limit
+            "select customer_id, job_id, losses from push where status = 'queued' order by updated_at limit $1",
+            call.body.limit,
         )
         woken = 0
         for row in rows:
-            woken += await db.wake("github.push", key=row["job_id"], customer_id=row["customer_id"])
+            key = queue_key(row["job_id"], row["losses"])
+            woken += await db.wake("github.push", key=key, customer_id=row["customer_id"])
     return Retried(True, len(rows), woken, woken)
 
 
@@ -62,7 +64,7 @@ async def retry_one(call: Call[OnePush]) -> Completed:
     """Let one push of a customer run now."""
     async with call.db() as db:
         row = await push_named(db, call.customer_id, job_id_of(call.body.job_id))
-        woken = await db.wake("github.push", key=row.job_id)
+        woken = await db.wake("github.push", key=queue_key(row.job_id, row.losses))
     return Completed(True, woken, row.job_id)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -41,12 +42,24 @@ class Expiry(msgspec.Struct):
     job_id: str
 
 
+class LastLook(msgspec.Struct):
+    """Which push, and which job of it has ended."""
+
+    job_id: str
+    queue_id: UUID
+
+
 class PushEnd(msgspec.Struct):
     """How a push has ended."""
 
     status: str
     commit: str | None = None
     url: str | None = None
+
+
+def queue_key(job_id: str, losses: int) -> str:
+    """The key of a push's job; each time that its workers are lost, it has another one."""
+    return f"{job_id}:{losses}" if losses else job_id
 
 
 async def push(call: Call[PushJob]) -> PushEnd:
@@ -62,8 +75,10 @@ async def push(call: Call[PushJob]) -> PushEnd:
         await wait_for_limit(call, row, limit)
         raise Again(limit.retry_after_s or 60) from None
     except KaixuError as error:
-        is_final = error.status < 500 or call.attempt >= call.options.attempts
-        await noted_failure(call, row, error.code, error_text(error), is_final=is_final)
+        is_last = call.attempt >= call.options.attempts
+        if error.status >= 500 and is_last and await may_have_landed(call, row, error.code, error_text(error)):
+            return PushEnd("running")
+        await noted_failure(call, row, error.code, error_text(error), is_final=error.status < 500 or is_last)
         raise
     await finish(call, row, landed)
     return PushEnd("done", landed.commit, landed.url)
@@ -85,8 +100,9 @@ async def started(call: Call[PushJob]) -> PushRow | None:
 async def wait_for_limit(call: Call[PushJob], row: PushRow, limit: RateLimited) -> None:
     """Note that GitHub wants a pause. One too many ends the push. Raises `Failure` then."""
     if row.limits >= call.options.most_limits:
-        await noted_failure(call, row, limit.code, "GitHub's limits were reached again and again", is_final=True)
-        raise Failure(429, limit.code, "GitHub's limits were reached again and again")
+        text = "GitHub's limits were reached again and again"
+        await noted_failure(call, row, limit.code, text, is_final=True)
+        raise Failure(429, limit.code, text)
     async with call.db() as db:
         await db.execute(
             "update push set limits = limits + 1, error_code = $2, error = $3, error_at = now(), updated_at = now()"
@@ -95,6 +111,25 @@ async def wait_for_limit(call: Call[PushJob], row: PushRow, limit: RateLimited) 
             limit.code,
             f"{limit.message}; the push goes on in {limit.retry_after_s} s",
         )
+
+
+async def may_have_landed(call: Call[PushJob], row: PushRow, code: str, text: str) -> bool:
+    """Whether the last attempt has sent a commit, or may have: then a job looks for it before the push has failed."""
+    async with call.db() as db:
+        now = await db.fetchrow("select planned_commit, queue_id from push where id = $1 for update", row.id)
+        if now is None or now["planned_commit"] is None or now["queue_id"] is None:
+            return False
+        await look_later(db, row.id, LastLook(row.job_id, now["queue_id"]), code, text)
+    return True
+
+
+async def look_later(db: Database, push_id: int, look: LastLook, code: str, text: str) -> None:
+    """Note why a push has failed, if it has: a job looks whether its commit is there all the same."""
+    await db.execute(
+        "update push set error_code = $2, error = $3, error_at = now(), updated_at = now() where id = $1",
+        push_id, code, text[:1000],
+    )  # fmt: skip
+    await db.enqueue("github.look", look, key=look.job_id)
 
 
 async def noted_failure(call: Call[PushJob], row: PushRow, code: str, text: str, *, is_final: bool) -> None:
@@ -133,7 +168,7 @@ async def end_with_error(
     return ended
 
 
-async def finish(call: Call[PushJob], row: PushRow, landed: Landed) -> None:
+async def finish(call: Call[Any], row: PushRow, landed: Landed) -> None:
     """The commit is on the branch, or nothing had changed: say so, and bill it once."""
     async with call.db() as db:
         changed = await db.fetchval(
@@ -167,23 +202,27 @@ async def put_away(db: Database, row: PushRow, *, customer_id: int | None = None
 async def push_failed(call: FailedCall[PushJob]) -> None:
     """The job ended without success: what it could not say itself.
 
-    A worker that was lost may have pushed all the same: then another job looks for the noted commit, and goes on.
+    A worker that was lost may have pushed all the same: then another job looks for the noted commit, and goes on, or
+    only looks for it where the push may not go on.
     """
     async with call.db() as db:
         row = await db.fetchrow(
-            "select id, error, status, planned_commit, losses from push"
+            "select id, error, status, planned_commit, losses, queue_id from push"
             " where job_id = $1 and customer_id = $2 for update",
             call.body.job_id,
             call.customer_id,
         )
-        if row is None or row["status"] != "queued":
+        if row is None or row["status"] != "queued" or row["queue_id"] != call.job_id:
             return
         if call.error in MAY_HAVE_LANDED and row["planned_commit"] is not None and row["losses"] < MOST_LOSSES:
-            queue_id = await db.enqueue("github.push", call.body, key=f"{call.body.job_id}:{row['losses'] + 1}")
+            queue_id = await db.enqueue("github.push", call.body, key=queue_key(call.body.job_id, row["losses"] + 1))
             await db.execute("update push set losses = losses + 1, queue_id = $2 where id = $1", row["id"], queue_id)
             return
         text = WORDS.get(call.error) or row["error"] or f"The push failed ({call.error})."
-        await end_with_error(db, row["id"], call.error, text)
+        if row["planned_commit"] is not None:
+            await look_later(db, row["id"], LastLook(call.body.job_id, call.job_id), call.error, text)
+        else:
+            await end_with_error(db, row["id"], call.error, text)
 
 
 async def expire(call: Call[Expiry]) -> PushEnd:

@@ -139,8 +139,14 @@ async def received_parts(db: Database, row: PushRow) -> list[int]:
     return [one["part"] for one in rows]
 
 
+#: The kinds of events that are in the audit log. Parts are too many.
+AUDITED = frozenset({"init", "queue", "done"})
+
+
 async def note_event(db: Database, row: PushRow, kind: str, size: int = 0, **meta: Any) -> None:
-    """Note what happened."""
+    """Note what happened; what the audit log of the older edition had of it is there, too."""
+    if kind in AUDITED:
+        await db.audit(f"GITHUB_PUSH_{kind.upper()}", row.job_id, after=meta or None)
     await db.execute(
         "insert into push_event (push_id, type, bytes, meta) values ($1, $2, $3, $4::text::jsonb)",
         row.id,

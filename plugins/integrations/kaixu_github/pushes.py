@@ -27,7 +27,7 @@ from kaixu.plugin import (
 from .account import TOKEN
 from .commits import Mode
 from .push_input import InitBody, PushWish, checked_wish, number_of
-from .push_job import Expiry, PushJob
+from .push_job import Expiry, PushJob, queue_key
 from .push_rows import PushRow, note_event, push_named, pushes_of, received_parts, row_of, state_of
 from .refusals import no_token
 from .times import stamp
@@ -264,8 +264,10 @@ async def queue(db: Database, row: PushRow, call: Call[Any]) -> bool:
         )
         await note_event(db, row, "queue", row.bytes_staged)
     else:
-        await db.wake("github.push", key=row.job_id)
-    queue_id = await db.enqueue("github.push", PushJob(row.job_id), key=row.job_id, serial=serial_of(row))
+        await db.wake("github.push", key=queue_key(row.job_id, row.losses))
+    queue_id = await db.enqueue(
+        "github.push", PushJob(row.job_id), key=queue_key(row.job_id, row.losses), serial=serial_of(row)
+    )
     await db.execute(
         "update push set status = 'queued', queue_id = $2, queued_at = coalesce(queued_at, now()), updated_at = now()"
         " where id = $1",

@@ -124,6 +124,7 @@ async def reserve(
         await db.execute(PATHS, number, [*manifest], [*manifest.values()])
         await db.execute(FILES, number, [*manifest.values()])
         await db.hold("deploy", key=push_id, for_s=HELD_S)
+        await db.audit("PUSH_INIT", push_id, after={"site": site, "branch": branch, "files": len(manifest)})
         await db.enqueue("push.watch", Push(push_id), key=push_id, delay_s=options.first_look_s)
 
 

@@ -130,11 +130,11 @@ class Netlify:
         listed: list[Deploy] = await self.get(f"/sites/{quote(site, safe='')}/deploys?per_page=100", list[Deploy])
         return next((one for one in listed if (one.title or "").endswith(f"({push_id})")), None)
 
-    async def cancel(self, deploy_id: str) -> None:
-        """Cancel a deploy; one that cannot be cancelled any more stays as it is."""
+    async def cancel(self, deploy_id: str) -> bool:
+        """Cancel a deploy; False for one that cannot be cancelled any more, which stays as it is."""
         path = f"/deploys/{quote(deploy_id, safe='')}/cancel"
-        async with self.asking("POST", path, accept={404, 422}, tries=LOOK):
-            pass
+        async with self.asking("POST", path, accept={404, 422}, tries=LOOK) as answer:
+            return answer.is_success
 
     async def put(self, deploy_id: str, path: str, blobs: list[Blob], tries: Tries) -> None:
         """Send a file; its bytes are read again for each try."""

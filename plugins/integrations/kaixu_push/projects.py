@@ -78,6 +78,7 @@ async def put(call: Call[NewProject]) -> OneProject:
     await require_site(call, site)
     async with call.db() as db:
         row = await upsert(db, call.customer_id, project_id, text_of(call.body.name, MOST_NAME, project_id), site)
+        await db.audit("PUSH_PROJECT_UPSERT", after={"project": project_id, "site": site})
     return OneProject(project_of(row))
 
 

@@ -88,6 +88,7 @@ async def end(
     )  # fmt: skip
     if ended is None:
         return
+    await db.audit("PUSH_COMPLETE_BG", push["push_id"], after={"state": state[:40]})
     at = published_at(published, ended["now"])
     key = push["push_id"]
     if state == "ready" if is_billed is None else is_billed:

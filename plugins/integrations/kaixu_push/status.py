@@ -149,7 +149,10 @@ async def complete(call: Call[Completion]) -> Reply:
                 push["id"],
             )
             await db.wake("push.watch", key=push["push_id"])
+            await db.audit("PUSH_COMPLETE_ASYNC", push["push_id"])
         return Reply(Finalizing(True, True, "finalizing", push["push_id"], push["deploy_id"]), status=202)
+    async with call.db() as db:
+        await db.audit("PUSH_COMPLETE", push["push_id"])
     return Reply(await published(call, push))
 
 

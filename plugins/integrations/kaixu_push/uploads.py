@@ -50,6 +50,10 @@ RENEW = """
     update push_file set claimed_until = now() + make_interval(secs => $4)
      where push = $1 and sha1 = $2 and claim = $3 and status = 'uploading'
 """
+LEAVE = """
+    update push_file set claim = null, claimed_until = null, error = $4, updated_at = now()
+     where push = $1 and sha1 = $2 and claim = $3 and status = 'uploading'
+"""
 
 
 class Upload(msgspec.Struct):
@@ -98,10 +102,11 @@ async def upload(call: Call[Upload]) -> Uploaded | Skipped:
         return Skipped(push_id, path, sha1)
     if row["outcome"] != "OK":
         raise refused_file(row["outcome"], path, sha1, row["expected"])
-    async with kept_claim(call, row["push"], sha1, claim):
+    async with kept_claim(call, row["push"], sha1, claim) as sending:
         blob = await stored(call, size, sha1)
         netlify = await netlify_for(call, row["site_id"], row["token_source"])
         await require_claim(call, row["push"], sha1, claim, path)
+        sending.set()
         await netlify.put(row["deploy_id"], path, [blob], Tries(5, first_wait_s=options.first_wait_s, most_wait_s=15))
         async with call.db() as db:
             await db.fetchval("select finish_file($1, $2, $3)", row["push"], sha1, size)
@@ -109,9 +114,14 @@ async def upload(call: Call[Upload]) -> Uploaded | Skipped:
 
 
 @asynccontextmanager
-async def kept_claim(call: Call[Any], push: int, sha1: str, claim: str) -> AsyncIterator[None]:
-    """Keep the claim of a file while the block runs; a block that fails gives the file back, which stays required."""
+async def kept_claim(call: Call[Any], push: int, sha1: str, claim: str) -> AsyncIterator[asyncio.Event]:
+    """Keep the claim of a file while the block runs; a block that fails gives the file back, which stays required.
+
+    The block sets the event before it sends: what Netlify has not refused then may have arrived.
+    """
     lease_s = call.options.claim_s
+    sending = asyncio.Event()
+    may_have_arrived = True
 
     async def renew() -> None:
         while True:
@@ -123,15 +133,17 @@ async def kept_claim(call: Call[Any], push: int, sha1: str, claim: str) -> Async
     renewing = asyncio.ensure_future(renew())
     reason = "the client has left"
     try:
-        yield
+        yield sending
         reason = ""
     except KaixuError as error:
-        reason = error.message
+        reason, may_have_arrived = error.message, error.code != "NETLIFY_API"
         raise
     finally:
         renewing.cancel()
         await asyncio.wait([renewing])
-        if reason:
+        if reason and sending.is_set() and may_have_arrived:
+            await leave(call, push, sha1, claim, reason)
+        elif reason:
             await unclaim(call, push, sha1, claim, reason)
 
 
@@ -152,6 +164,12 @@ async def require_claim(call: Call[Any], push: int, sha1: str, claim: str, path:
     async with call.db() as db:
         if await db.execute(RENEW, push, sha1, claim, call.options.claim_s) != "UPDATE 1":
             raise refused_file("BUSY", path, sha1, None)
+
+
+async def leave(call: Call[Any], push: int, sha1: str, claim: str, reason: str) -> None:
+    """Give a file back that Netlify may have: its bytes stay reserved, and are billed if it does not require them."""
+    async with call.db() as db:
+        await db.execute(LEAVE, push, sha1, claim, reason[:500])
 
 
 async def unclaim(call: Call[Any], push: int, sha1: str, claim: str, reason: str) -> None:

@@ -72,8 +72,7 @@ async def look(call: Call[Any], push: Mapping[str, Any], *, is_asked: bool = Fal
         deploy_id = push["deploy_id"] or await find_deploy(call, netlify, push)
         if deploy_id is None:
             return None
-        if is_late or push["wants_cancel"]:
-            await netlify.cancel(deploy_id)
+        is_cancelled = (is_late or push["wants_cancel"]) and await netlify.cancel(deploy_id)
         deploy, shown = await netlify.deploy(push["site_id"], deploy_id)
     except Failure as error:
         await not_seen(call, push, error, is_late=is_late)
@@ -81,7 +80,7 @@ async def look(call: Call[Any], push: Mapping[str, Any], *, is_asked: bool = Fal
             raise
         return None
     await note(call, push, deploy)
-    if not deploy.is_over and (is_late or push["wants_cancel"]):
+    if not deploy.is_over and (is_late or is_cancelled):  # one that Netlify does not cancel may still be published
         async with call.db() as db:
             if push["wants_cancel"]:
                 await end(db, push, "cancelled", "Cancelled")
@@ -97,8 +96,8 @@ async def find_deploy(call: Call[Any], netlify: Netlify, push: Mapping[str, Any]
         if found is not None and found.id:
             await db.execute("update push set deploy_id = $2 where id = $1 and deploy_id is null", push["id"], found.id)
             return found.id
-        is_late = push["now"] >= min(push["ends_at"], push["created_at"] + LOST_AFTER)
-        if is_late or push["wants_cancel"]:
+        # Not before, even if the client cancels it: what was sent may still arrive, and is published then.
+        if push["now"] >= min(push["ends_at"], push["created_at"] + LOST_AFTER):
             await end(db, push, "error", "Netlify did not get the deploy")
     return None
 
@@ -106,14 +105,17 @@ async def find_deploy(call: Call[Any], netlify: Netlify, push: Mapping[str, Any]
 async def not_seen(call: Call[Any], push: Mapping[str, Any], error: Failure, *, is_late: bool) -> None:
     """Netlify could not be asked. It is asked again until the push's end; what is gone has ended.
 
-    A token that was taken away after the last file cannot make a published deploy free.
+    A token that was taken away after the last file, or replaced by one that does not reach the site, cannot make a
+    published deploy free.
     """
     async with call.db() as db:
-        if error.status in GONE and push["deploy_id"] is not None:
+        push = await find_push(db, push["customer_id"], push["push_id"]) or push
+        is_complete = push["is_prepared"] and push["required_count"] == push["uploaded_count"]
+        is_gone = error.status in GONE and push["deploy_id"] is not None
+        if is_gone and not is_complete:
             await end(db, push, "error", "Netlify does not have the deploy any more")
         elif is_late:
-            is_complete = push["is_prepared"] and push["required_count"] == push["uploaded_count"]
-            is_without_token = error.code == "CONFIG" or error.status in (401, 403)
+            is_without_token = is_gone or error.code == "CONFIG" or error.status in (401, 403)
             await end(
                 db, push, "unknown", f"Nobody can say how it ended: {error.message}",
                 is_billed=is_complete and is_without_token,

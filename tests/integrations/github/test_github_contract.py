@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -19,7 +20,7 @@ from kaixu_github.operators import Limit as RetryLimit
 from kaixu_github.operators import Nothing, OnePush
 from kaixu_github.options import GitHubOptions
 from kaixu_github.push_input import InitBody
-from kaixu_github.push_job import Expiry, PushJob
+from kaixu_github.push_job import Expiry, LastLook, PushJob
 from kaixu_github.pushes import AdminLimit, Limit, PartInput, WhichPush, ZipInput
 from kaixu_github.repositories import Listing, NewRepository, WhichRepository
 from kaixu_github.tokens import Nothing as TokenNothing
@@ -44,6 +45,15 @@ REPO = {
     "html_url": "https://github.com/ada/site",
 }
 ZIP = zipped({"a.txt": "a", "b.bin": bytes([255, 254])})
+
+#: A push whose job has ended, and which may have landed: its commit is there, or is not.
+QUEUE_ID = UUID(int=7)
+LANDED = (
+    "insert into push (customer_id, key_id, job_id, owner, repo, branch, message, mode, parts, bytes_staged, queue_id, "
+    "queued_at, status, error_code, error, planned_commit) values (1, 1, 'gh_1', 'ada', 'site', 'main', 'm', 'merge', 1, "
+    f"7, '{QUEUE_ID}', now(), 'queued', 'GITHUB_TRANSIENT', 'GitHub fails', '{SHA}')"
+)
+LOST = LANDED.replace(SHA, "9" * 40)
 
 
 def rest(request: httpx.Request) -> Answer:
@@ -161,6 +171,10 @@ class TestGitHub(IntegrationContract):
                     body=lambda done: PushJob(job(done)), before=queued, secrets=TOKEN, wire=[Git()],
                     options=GitHubOptions(transport="git"),
                 ),
+            ],
+            "github.look": [
+                Example(body=LastLook("gh_1", QUEUE_ID), sql=[LANDED], secrets=TOKEN, wire=[rest]),
+                Example(body=LastLook("gh_1", QUEUE_ID), sql=[LOST], secrets=TOKEN, wire=[rest]),
             ],
             "github.expire": Example(
                 body=lambda done: Expiry(job(done)), before=begun, options=GitHubOptions(retention_hours=1e-9)

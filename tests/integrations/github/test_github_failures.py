@@ -141,6 +141,41 @@ async def test_a_push_whose_answer_is_lost_is_recognized_on_a_new_branch(ada: Pu
     assert [charge for charge, _ in await ada.billed()].count("push") == 1
 
 
+async def test_a_push_that_landed_in_its_last_attempt_is_done_and_billed(ada: Pusher) -> None:
+    ada.server.faults += [Fault("POST", PUSH, 500, times=2), Fault("POST", PUSH, 502, passes=True)]
+    ended = await ada.push({"a.txt": "a"})
+    assert (ended["status"], ended["attempts"], ended["last_error"]) == ("done", 3, None), ended
+    assert ended["result_commit_sha"] == ada.server.git(ada.repo, "rev-parse", "main")
+    assert [charge for charge, _ in await ada.billed()].count("push") == 1
+    assert (await ada.held(), await ada.blobs()) == (0, 0)
+
+
+async def test_a_landed_push_whose_key_is_revoked_before_it_is_seen_is_done_and_billed(ada: Pusher) -> None:
+    ada.server.faults += [
+        Fault("POST", PUSH, 502, passes=True),
+        Fault("GET", "info/refs", 429, {"retry-after": "2"}, after=2),
+    ]
+    job = await ada.begun({"a.txt": "a"})
+    other = await ada.key_of("owner")
+    async with asyncio.timeout(30):
+        while not ada.server.log(ada.repo):
+            await asyncio.sleep(0.01)
+    await ada.pool.execute("update kaixu.virtual_key set revoked_at = now() where id = $1", ada.key_id)
+    ada.key = other
+    ended = await ada.ended(job)
+    assert (ended["status"], ended["last_error"]) == ("done", None), ended
+    assert [charge for charge, _ in await ada.billed()].count("push") == 1
+    assert (await ada.held(), await ada.blobs()) == (0, 0)
+
+
+async def test_a_pull_request_that_fails_in_the_last_attempt_is_opened_all_the_same(ada: Pusher) -> None:
+    ada.server.commit(ada.repo, {"old.txt": b"old"})
+    ada.server.faults.append(Fault("POST", "/pulls", 502, times=3))
+    ended = await ada.push({"a.txt": "a"}, pull_request=True)
+    assert (ended["status"], ended["pull_request_url"] is not None) == ("done", True), ended
+    assert [charge for charge, _ in await ada.billed()].count("push") == 1
+
+
 async def test_a_landed_push_is_recognized_behind_what_others_pushed_since(ada: Pusher) -> None:
     ada.server.commit(ada.repo, {"old.txt": b"old"})
     ada.server.faults.append(Fault("POST", PUSH, 502, passes=True))

@@ -35,6 +35,16 @@ async def test_a_push_is_published_and_billed_once(station: Station, pool: async
     done = await station.call("POST", "push-complete", {"pushId": push["pushId"], "wait": True})
     assert done.json == {"ok": True, "state": "ready", "url": push["url"], "deployId": push["deployId"]}
     assert await station.bill() == bill
+    written = await pool.fetch(
+        "select action from kaixu.audit_event where action like 'PUSH%' and target = $1 order by id",
+        f"customer:{station.customer_id}",
+    )
+    assert [row["action"] for row in written] == [
+        "PUSH_PROJECT_UPSERT",
+        "PUSH_INIT",
+        "PUSH_COMPLETE_BG",
+        "PUSH_COMPLETE",
+    ]
     await assert_books_balance(pool, reservations=None)
 
 

@@ -11,7 +11,7 @@ import asyncpg
 from tests.support.money import assert_books_balance
 
 from .stand_in import OPERATOR, Fault
-from .station import Station, sha1
+from .station import Said, Station, sha1
 
 DATA = b"<h1>hello</h1>"
 BIG = bytes(range(256)) * 3000
@@ -249,6 +249,61 @@ async def test_30_a_token_that_is_taken_away_after_the_last_file_makes_nothing_f
     await pool.execute("update kaixu_push.push set ends_at = now() where push_id = $1", push_id)
     await station.push_in(push_id, "unknown")
     assert (await station.bill())["deploys_ready"] == 1
+
+
+async def test_30_a_token_that_does_not_reach_the_site_makes_nothing_free(station: Station, pool: asyncpg.Pool) -> None:
+    station.netlify.processes = 1000
+    push_id = (await station.begun({"/a": DATA}))["pushId"]
+    assert (await station.upload(push_id, "/a", DATA)).status == 200
+    station.netlify.site("elsewhere", "another-token")
+    assert (await station.call("POST", "netlify-token", {"token": "another-token"})).status == 200
+    seen = len(station.netlify.requests)
+    async with asyncio.timeout(30):
+        while len(station.netlify.requests) < seen + 3:  # looks with a token that does not see it
+            await asyncio.sleep(0.05)
+    assert (await station.call("GET", "push-status", pushId=push_id)).json["push"]["error"] is None
+    await pool.execute("update kaixu_push.push set ends_at = now() where push_id = $1", push_id)
+    await station.push_in(push_id, "unknown")
+    assert (await station.bill())["deploys_ready"] == 1
+
+
+async def test_30_a_push_that_cannot_be_cancelled_any_more_is_billed_when_it_is_live(station: Station) -> None:
+    station.netlify.processes = 5
+    station.netlify.fault("cancel", *[Fault(422)] * 100)
+    push_id = (await station.begun({"/a": DATA}))["pushId"]
+    assert (await station.upload(push_id, "/a", DATA)).status == 200
+    assert (await cancelled(station, push_id)).status == 200
+    await station.push_in(push_id, "ready")
+    assert (await station.bill())["deploys_ready"] == 1
+
+
+async def test_30_a_push_that_is_cancelled_before_netlify_has_answered_is_still_looked_for(
+    station: Station, pool: asyncpg.Pool
+) -> None:
+    station.netlify.fault("create", Fault(503))
+    assert (await station.init({"/a": DATA})).json["code"] == "NETLIFY_FETCH"
+    push_id = await pool.fetchval("select push_id from kaixu_push.push where customer_id = $1", station.customer_id)
+    assert (await cancelled(station, push_id)).json["push"]["state"] == "creating"
+    assert await pool.fetchval("select ended_at from kaixu_push.push where push_id = $1", push_id) is None
+    await pool.execute("update kaixu_push.push set created_at = now() - interval '1 hour' where push_id = $1", push_id)
+    assert (await station.push_in(push_id, "error"))["error"] == "Netlify did not get the deploy"
+    assert (await station.bill())["deploys_ready"] == 0
+
+
+async def test_33_bytes_are_billed_although_the_answer_to_them_was_lost(station: Station) -> None:
+    push_id = (await station.begun({"/a": DATA}))["pushId"]
+    station.netlify.fault("put", Fault(when="after"), *[Fault(503)] * 4)
+    said = await station.upload(push_id, "/a", DATA)
+    assert (said.status, said.json["code"]) == (502, "NETLIFY_FETCH")
+    await station.push_in(push_id, "ready")
+    bill = await station.bill()
+    assert (bill["deploys_ready"], bill["bytes_uploaded"]) == (1, len(DATA))
+
+
+async def cancelled(station: Station, push_id: str) -> Said:
+    """The answer to the wish to cancel a push."""
+    key = {"authorization": f"Bearer {station.key}"}
+    return await station.send("POST", f"/v1/push/pushes/{push_id}/cancel", None, key, {})
 
 
 async def test_31_32_a_cap_holds_under_parallel_pushes_and_failed_ones_give_it_back(

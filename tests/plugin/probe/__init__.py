@@ -223,15 +223,15 @@ async def changes_a_setting_in_a_transaction(call: Call[Any], changes: dict[str,
         return await db.change_settings(changes, **more)
 
 
-async def writes_to_the_audit_log(call: Call[Any], action: str = "PROBE_TRIED", **more: Any) -> object:
+async def writes_to_the_audit_log(call: Call[Any], action: str = "PROBE_TRIED", **more: Any) -> None:
     async with call.db() as db:
-        return await db.audit(action, **more)
+        await db.audit(action, **more)
 
 
-async def writes_a_secret_to_the_audit_log(call: Call[Any]) -> object:
+async def writes_a_secret_to_the_audit_log(call: Call[Any]) -> None:
     await call.secrets.put("token", "token-one")
     async with call.db() as db:
-        return await db.audit("PROBE_TRIED", after={"used": ["token-one"]})
+        await db.audit("PROBE_TRIED", after={"used": ["token-one"]})
 
 
 async def clears_one_version(call: Call[Any]) -> object:
