@@ -314,15 +314,6 @@ class Stripe:
                 if method["customer"] == customer:
                     method["customer"] = None
 
-    def refund_fails(self, intent_id: str, amount: int) -> None:
-        """A bank sends a refund back, days later."""
-        with self.lock:
-            charge = self.objects[self.objects[intent_id]["latest_charge"]]
-            charge["amount_refunded"] -= amount
-            [refund] = [one for one in self.of("refund") if one["charge"] == charge["id"] and one["amount"] == amount]
-            refund["status"] = "failed"
-            self.tell("refund.failed", refund)
-
     def new_session(self, values: Json) -> Json:
         [item] = values["line_items"]
         amount = int(item["price_data"]["unit_amount"]) * int(item["quantity"])
