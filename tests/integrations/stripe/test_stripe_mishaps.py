@@ -223,7 +223,7 @@ async def test_what_was_read_of_many_events_stays_read_when_stripe_fails(shop: S
     await shop.pool.execute("update kaixu_stripe.cursor set at = now() - interval '1 hour'")
     since = len(stripe.requests)
     before = await shop.pool.fetchval("select at from kaixu_stripe.cursor where name = 'events'")
-    stripe.reading_faults += [""] * 8 + ["401"] * 1000
+    stripe.reading_faults += [""] * 3 + ["401"] * 1000
     await shop.run_schedule()
     middle = await shop.pool.fetchval("select at from kaixu_stripe.cursor where name = 'events'")
     stripe.reading_faults.clear()
