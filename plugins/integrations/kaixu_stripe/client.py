@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The codes of a request that Stripe refuses, and of an object that it does not know.
+#: The codes of a request that Stripe refuses, of an object that it does not know, and of an idempotency key that it has
+#: seen with other values.
 REFUSED = "STRIPE_REFUSED"
 GONE = "STRIPE_UNKNOWN"
+REPEATED = "STRIPE_REPEATED"
 
 
 class Lending(Protocol):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Disputes of these states have taken the money back. An inquiry (`warning_…`) has not, a lost one has for good.
 TAKEN_BACK = frozenset({"needs_response", "under_review", "lost"})
 
+#: Stripe's codes for a card whose bank asks the customer.
+ASKS_CUSTOMER = frozenset({"authentication_required", "card_authentication_required"})
+
 #: The newest of a customer's payment intents that are searched for one whose answer was lost.
 MOST_SEARCHED = 100
 
@@ -71,6 +74,7 @@ async def intent_of(call: Lending, payment: Payment) -> Intent | None:
     if known is not None:
         return await ask(call, Intent, lambda client: client.v1.payment_intents.retrieve(known, {"expand": expand}))
     since = int((payment.created_at - timedelta(minutes=5)).timestamp())
+    until = int((payment.created_at + timedelta(hours=25)).timestamp())  # no attempt is made after that
     after: dict[str, Any] = {}
     while True:
         page: Listing[Intent] = await ask(
@@ -78,7 +82,7 @@ async def intent_of(call: Lending, payment: Payment) -> Intent | None:
             Listing[Intent],
             lambda client, after=after: client.v1.payment_intents.list(  # type: ignore[misc]
                 {
-                    "created": {"gte": since},
+                    "created": {"gte": since, "lte": until},
                     "limit": MOST_SEARCHED,
                     "expand": [f"data.{name}" for name in expand],
                     **after,
@@ -129,7 +133,9 @@ def of_intent(payment: Payment, intent: Intent) -> Facts:
         case "requires_action" | "requires_confirmation":
             facts.status = "authentication"
         case _:
-            facts.status = payment.status if payment.status in ("declined", "authentication") else "declined"
+            facts.reason = None if intent.last_payment_error is None else intent.last_payment_error.code
+            refused = "authentication" if facts.reason in ASKS_CUSTOMER else "declined"
+            facts.status = payment.status if payment.status in ("declined", "authentication") else refused
     if facts.paid_cents and intent.currency.lower() != payment.currency:
         facts.differs.append("currency")
         facts.paid_cents = 0
@@ -162,7 +168,12 @@ async def with_disputes(call: Lending, payment: Payment, facts: Facts) -> Facts:
         call, Listing[Dispute], lambda client: client.v1.disputes.list({"payment_intent": intent, "limit": 100})
     )
     facts.disputes = listed.data
-    facts.disputed_cents = sum(one.amount for one in listed.data if one.status in TAKEN_BACK)
+    # In another currency nobody knows how much it is: then it is all of it.
+    facts.disputed_cents = sum(
+        one.amount if one.currency.lower() == payment.currency else facts.paid_cents
+        for one in listed.data
+        if one.status in TAKEN_BACK
+    )
     return facts
 
 

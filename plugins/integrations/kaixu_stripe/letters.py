@@ -10,6 +10,10 @@ from .payments import Payment
 TO_PAY = PageLink("Pay now", DASHBOARD.url)
 
 
+#: Reasons of a top-up for which there was no card to charge.
+NO_CARD = frozenset({"no_card", "stripe_refused", "stripe_unknown"})
+
+
 async def confirm(db: Database, payment: Payment) -> None:
     """The bank asks the customer: they pay this one themselves."""
     amount = f"${payment.amount_cents / 100:,.2f}"
@@ -28,7 +32,7 @@ async def confirm(db: Database, payment: Payment) -> None:
 
 async def cannot_pay(db: Database, crossing: str, payment: Payment | None, reason: str) -> None:
     """The card was declined, or there is none: automatic top-ups are off."""
-    if payment is None or reason == "no_card":
+    if payment is None or reason in NO_CARD:
         first = "Your balance is low, and there is no saved card that an automatic top-up could charge."
     else:
         card = f" ending in {payment.card_last4}" if payment.card_last4 else ""

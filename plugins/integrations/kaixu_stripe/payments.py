@@ -123,6 +123,14 @@ async def reading_of(db: Database, payment_id: int) -> Payment:
     return Payment(**row)
 
 
+async def payment_of(db: Database, payment_id: int) -> Payment:
+    """A payment as it stands. Raises `NotFound`."""
+    row = await db.fetchrow(f"select {COLUMNS} from payment where id = $1", payment_id)  # noqa: S608
+    if row is None:
+        raise NotFound("no such payment", field="payment_id")
+    return Payment(**row)
+
+
 async def note_session(db: Database, payment_id: int, session_id: str, url: str | None) -> None:
     """Note the session of a payment, and its page."""
     await db.execute(

@@ -7,11 +7,12 @@ from math import ceil
 from typing import Any
 
 import httpx
+import msgspec
 import stripe
 
 from kaixu.plugin import BlockingWire, KaixuError, UpstreamBusy, UpstreamError, UpstreamTimeout, retry_after
 
-from .client import GONE, REFUSED, Declined
+from .client import GONE, REFUSED, REPEATED, Declined
 from .options import StripeOptions
 
 StripeError = stripe.StripeError
@@ -21,6 +22,12 @@ RETRIES = 2
 
 #: The largest answer of Stripe that is read: a page of a hundred events has about a megabyte.
 MOST_ANSWER_BYTES = 16 << 20
+
+
+class ErrorBody(msgspec.Struct):
+    """Stripe's error."""
+
+    error: dict[str, Any]
 
 
 class WireClient(stripe.HTTPClient):
@@ -44,10 +51,21 @@ class WireClient(stripe.HTTPClient):
         except UpstreamError as error:
             may_again = not isinstance(error, UpstreamTimeout)
             raise stripe.APIConnectionError(error.message, should_retry=may_again) from error  # type: ignore[no-untyped-call]
-        return answer.text, answer.status_code, answer.headers
+        return text_of(answer), answer.status_code, answer.headers
 
     def close(self) -> None:
         """The wire ends with its call."""
+
+
+def text_of(answer: httpx.Response) -> str:
+    """The body of an answer; "" for an error that is not in Stripe's form, on which the library would stumble."""
+    if answer.is_success:
+        return answer.text
+    try:
+        error = msgspec.json.decode(answer.content, type=ErrorBody).error
+    except msgspec.MsgspecError:
+        return ""
+    return answer.text if error else ""
 
 
 def client_for(wire: BlockingWire, options: StripeOptions) -> stripe.StripeClient:
@@ -85,7 +103,7 @@ def error_of(error: stripe.StripeError) -> Exception:
             return UpstreamError("Stripe does not know this object", code=GONE)
         return UpstreamError("Stripe refuses this request", code=REFUSED)
     if isinstance(error, stripe.IdempotencyError):
-        return UpstreamError("Stripe has seen this request with other values", code=REFUSED)
+        return UpstreamError("Stripe has seen this request with other values", code=REPEATED)
     if (error.http_status or 500) >= 500:
         return UpstreamBusy("Stripe does not work now", retry_after_s=30)
     return UpstreamError("Stripe's answer cannot be read")

@@ -16,7 +16,7 @@ from kaixu.plugin import Call, Database, Free, Job, NotFound, Retry
 
 from .cards import note_card
 from .facts import Facts, facts_of
-from .payments import COLUMNS, Payment, Which, close, reading_of
+from .payments import COLUMNS, Payment, Which, close, payment_of, reading_of
 
 NUSD_PER_CENT = 10**7
 
@@ -44,6 +44,8 @@ async def settle(call: Any, payment_id: int) -> Payment:
         async with call.db() as db:
             booked = await apply(db, payment, facts)
     except NotFound:
+        if facts.due_cents <= payment.credited_cents:
+            return payment  # given back after the customer was deleted: there is nothing to take it from
         # The customer was deleted meanwhile: nobody can be credited, and the operator has to give the money back.
         async with call.db() as db:
             await db.execute(
@@ -53,7 +55,8 @@ async def settle(call: Any, payment_id: int) -> Payment:
         call.note("error", "a deleted customer has paid: refund it at Stripe", payment=payment.reference)
         return msgspec.structs.replace(payment, status="no_customer")
     if booked is None:
-        return payment  # a later reading was faster
+        async with call.db() as db:  # a later reading was faster: the row has what it has found
+            return await payment_of(db, payment_id)
     if (booked.status, booked.credited_cents) != (payment.status, payment.credited_cents):
         for note in notes_of(booked, facts):
             call.note("warn", note, payment=payment.reference, customer_id=payment.customer_id)
@@ -129,7 +132,17 @@ def notes_of(payment: Payment, facts: Facts) -> list[str]:
 
 async def settle_job(call: Call[Which]) -> Settled:
     """The job of a settlement, for payments of which nothing was heard."""
+    async with call.db() as db:
+        began = await db.fetchval("select clock_timestamp()")
     payment = await settle(call, call.body.payment_id)
+    async with call.db() as db:
+        await db.execute(
+            """
+            update event set handled_at = now(), error = null
+             where payment_id = $1 and handled_at is null and received_at <= $2
+            """,
+            payment.id, began,
+        )  # fmt: skip
     return Settled(payment.id, payment.status, payment.credited_cents)
 
 

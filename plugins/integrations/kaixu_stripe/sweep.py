@@ -27,9 +27,12 @@ LEFT_ALONE = timedelta(minutes=10)
 #: Each sweep asks again for the events of this time before the last one: they may be listed late.
 OVERLAP = timedelta(minutes=10)
 
-#: Events are asked for by this much time, so that a gateway that was off for a week does not ask for all of it at once.
+#: Events are asked for by this much time: a gateway that was off for a week does not ask for all of it at once.
+#: A window with more than a page of events is made smaller, down to the shortest one: so each step is short, and what
+#: is done of thousands of events stays done when the next one fails.
 WINDOW = timedelta(hours=6)
-MOST_WINDOWS = 20
+SHORTEST = timedelta(seconds=10)
+MOST_WINDOWS = 200
 
 #: Stripe keeps events for 30 days.
 KEPT = timedelta(days=29)
@@ -55,7 +58,19 @@ async def sweep(call: ScheduledCall) -> None:
             """,
             LEFT_ALONE, MOST_PAYMENTS,
         )  # fmt: skip
-        for row in rows:
+        late = await db.fetch(
+            """
+            select p.id from payment p
+             where p.status not in ('creating', 'open', 'pending') and exists (
+                       select from event e
+                        where e.payment_id = p.id and e.handled_at is null
+                          and e.received_at between now() - $3::interval and now() - $1::interval
+                          and p.looked_at < now() - greatest($1::interval, p.looked_at - e.received_at))
+             order by p.looked_at limit $2
+            """,
+            LEFT_ALONE, MOST_PAYMENTS, KEPT,
+        )  # fmt: skip
+        for row in [*rows, *late]:
             await db.enqueue("stripe.settle", Which(row["id"]), key=f"payment {row['id']}")
         now = await db.fetchval("select now()")
         since = await db.fetchval(
@@ -69,18 +84,26 @@ async def sweep(call: ScheduledCall) -> None:
 
 async def feed(call: ScheduledCall, since: datetime, now: datetime) -> None:
     """Ask for events from `since` to `now`, window by window; the cursor moves with each."""
+    window = WINDOW
     for _ in range(MOST_WINDOWS):
-        until = min(since + WINDOW, now)
-        await feed_window(call, since, until)
-        since = until if until < now else now - OVERLAP
+        until = min(since + window, now)
+        if not await feed_window(call, since, until):
+            window = max((until - since) / 4, SHORTEST)
+            continue
+        window = min(window * 2, WINDOW)
+        since = until
         async with call.db() as db:
-            await db.execute("update cursor set at = greatest(at, $1) where name = 'events'", since)
+            reached = min(until, now - OVERLAP)
+            await db.execute("update cursor set at = greatest(at, $1) where name = 'events'", reached)
         if until == now:
             return
 
 
-async def feed_window(call: ScheduledCall, since: datetime, until: datetime) -> None:
-    """Store the events of a window that are new; those that arrived are known by their ids."""
+async def feed_window(call: ScheduledCall, since: datetime, until: datetime) -> bool:
+    """Store the events of a window that are new; those that arrived are known by their ids.
+
+    False: there are more than one page, and the window can be smaller.
+    """
     after: str | None = None
     while True:
         work = partial(listed, since=since, until=until, after=after)
@@ -91,7 +114,9 @@ async def feed_window(call: ScheduledCall, since: datetime, until: datetime) -> 
                 if event.type in TYPES:
                     await db.receive("events", event_of(event), body)
         if not page.has_more or not events:
-            return
+            return True
+        if until - since > SHORTEST:
+            return False
         after = events[-1][0].id
 
 

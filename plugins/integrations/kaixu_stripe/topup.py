@@ -12,9 +12,10 @@ from uuid import UUID
 
 import msgspec
 
-from kaixu.plugin import Balance, Call, Crossing, FailedCall, Free, Job, Reaction, Retry
+from kaixu.plugin import Balance, Call, Crossing, FailedCall, Free, Job, Reaction, Retry, UpstreamError
 
-from .client import Declined, ask
+from .client import GONE, REFUSED, REPEATED, Declined, ask
+from .facts import ASKS_CUSTOMER
 from .letters import cannot_pay, confirm, too_many_today
 from .options import StripeCustomer
 from .payments import REFERENCE, Payment, begin_auto, close, note_intent, of_crossing, undecided_auto
@@ -23,9 +24,6 @@ from .views import BriefIntent
 
 if TYPE_CHECKING:
     from stripe import StripeClient
-
-#: Stripe's codes for a card whose bank asks the customer.
-ASKS_CUSTOMER = frozenset({"authentication_required", "card_authentication_required"})
 
 #: When a crossing is looked at again because the payment before it is not decided yet.
 LOOK_AGAIN_S = 900.0
@@ -66,6 +64,8 @@ async def top_up(call: Call[TopUp]) -> Outcome:
     payment = await claim(call)
     if isinstance(payment, Outcome):
         return payment
+    if payment.status in ("declined", "authentication"):  # an event was faster than Stripe's answer
+        await refuse(call, payment, Declined(payment.reason or payment.status, payment.payment_intent))
     if payment.status not in ("creating", "pending"):
         return Outcome(payment.status)
     if payment.payment_intent is None:
@@ -76,22 +76,24 @@ async def top_up(call: Call[TopUp]) -> Outcome:
     if settled.status == "authentication":
         await refuse(call, payment, Declined("authentication_required", settled.payment_intent))
     elif settled.status == "declined":
-        await refuse(call, payment, Declined("card_declined", settled.payment_intent))
+        await refuse(call, payment, Declined(settled.reason or "card_declined", settled.payment_intent))
+    elif settled.status == "creating" and not await is_still_wanted(call):
+        async with call.db() as db:  # should Stripe have charged nevertheless, its event credits it
+            await close(db, payment.id, "failed", "not_wanted")
     return Outcome(settled.status)
 
 
 async def claim(call: Call[TopUp]) -> Payment | Outcome:
     """The payment of this crossing, made now if it is still wanted and the day's bound has room."""
     assert call.customer_id is not None
-    settings: StripeCustomer = await call.settings()
-    customer = await call.customers.get(call.customer_id)
     async with call.db() as db:
         known = await of_crossing(db, call.body.crossing)
-        if known is not None:
-            return known
-        balance = await db.balance()
-        if customer is None or not customer.is_active or not is_wanted(call.body, settings, balance):
-            return Outcome("not wanted any more")
+    if known is not None:
+        return known
+    if not await is_still_wanted(call):
+        return Outcome("not wanted any more")
+    settings: StripeCustomer = await call.settings()
+    async with call.db() as db:
         card = await db.fetchval("select id from card where customer_id = $1 limit 1", call.customer_id)
         earlier = await undecided_auto(db, call.customer_id)
     if card is None or settings.stripe_customer_id is None:
@@ -123,6 +125,17 @@ async def claim(call: Call[TopUp]) -> Payment | Outcome:
     return Outcome("the day's bound is reached")
 
 
+async def is_still_wanted(call: Call[TopUp]) -> bool:
+    """Whether the card should be charged now: also before each further attempt, which may be an hour later."""
+    assert call.customer_id is not None
+    settings: StripeCustomer = await call.settings()
+    customer = await call.customers.get(call.customer_id)
+    if customer is None or not customer.is_active:
+        return False
+    async with call.db() as db:
+        return is_wanted(call.body, settings, await db.balance())
+
+
 def is_wanted(crossing: TopUp, settings: StripeCustomer, balance: Balance) -> bool:
     """Whether a top-up is still wanted: somebody may have paid, or changed the settings, meanwhile."""
     threshold = settings.auto_topup_threshold_cents
@@ -143,11 +156,12 @@ async def charge(call: Call[TopUp], payment: Payment) -> Outcome | None:
         is_young = await db.fetchval(
             "select created_at > now() - $2::interval from payment where id = $1", payment.id, MAY_REPEAT
         )
+    # An earlier attempt may have charged it: settling looks for that. Later, Stripe has forgotten the idempotency key.
+    if not is_young or not await is_still_wanted(call):
+        return None
     if card is None or settings.stripe_customer_id is None:
         await stop(call, payment, "no_card")
         return Outcome("no card")
-    if not is_young:  # Stripe may have forgotten that it has charged: settling looks for it
-        return None
     parameters = intent_parameters(payment, settings.stripe_customer_id, card, call.options.product_name)
 
     def work(client: StripeClient) -> object:
@@ -158,6 +172,14 @@ async def charge(call: Call[TopUp], payment: Payment) -> Outcome | None:
     except Declined as declined:
         await refuse(call, payment, declined)
         return Outcome("declined")
+    except UpstreamError as error:
+        if error.code == REPEATED:  # an earlier attempt was made with another card: settling looks for it
+            return None
+        if error.code not in (REFUSED, GONE):
+            raise
+        # The card, or the whole customer, was removed at Stripe.
+        await stop(call, payment, error.code.lower())
+        return Outcome("no card")
     async with call.db() as db:
         await note_intent(db, payment.id, intent.id)
     return None

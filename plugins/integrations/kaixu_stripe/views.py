@@ -36,6 +36,10 @@ class Charge(msgspec.Struct):
     payment_method_details: PaidWith | None = None
 
 
+class PaymentError(msgspec.Struct):
+    code: str | None = None
+
+
 class Intent(msgspec.Struct):
     """A payment intent, with its charge and its card."""
 
@@ -49,6 +53,7 @@ class Intent(msgspec.Struct):
     latest_charge: Charge | None = None
     payment_method: PaymentMethod | None = None
     setup_future_usage: str | None = None
+    last_payment_error: PaymentError | None = None
 
 
 class BriefIntent(msgspec.Struct):
@@ -85,6 +90,11 @@ class Dispute(msgspec.Struct):
     amount: int
     currency: str
     reason: str = ""
+
+
+class Customer(msgspec.Struct):
+    id: str
+    deleted: bool = False
 
 
 class Named(msgspec.Struct):

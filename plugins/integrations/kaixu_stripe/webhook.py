@@ -29,6 +29,8 @@ TYPES = (
     "checkout.session.expired",
     "charge.refunded",
     "charge.refund.updated",
+    "refund.updated",
+    "refund.failed",
     "charge.dispute.created",
     "charge.dispute.updated",
     "charge.dispute.closed",
@@ -46,13 +48,12 @@ class Thing(msgspec.Struct):
     id: str
     object: str
     payment_intent: str | None = None
-    client_reference_id: str | None = None
     metadata: dict[str, str] | None = None
 
     @property
     def reference(self) -> str | None:
-        """Our reference, if it has one."""
-        return self.client_reference_id or (self.metadata or {}).get(REFERENCE)
+        """Our reference in the metadata. A `client_reference_id` is chosen by who opens a payment link."""
+        return (self.metadata or {}).get(REFERENCE)
 
     @property
     def intent(self) -> str | None:

@@ -18,6 +18,7 @@ TYPES: dict[str, Any] = {
     "GET /v1/checkout/sessions/{id}": stripe.params.checkout.SessionRetrieveParams,
     "POST /v1/checkout/sessions/{id}/expire": stripe.params.checkout.SessionExpireParams,
     "POST /v1/customers": stripe.params.CustomerCreateParams,
+    "GET /v1/customers/{id}": stripe.params.CustomerRetrieveParams,
     "POST /v1/payment_intents": stripe.params.PaymentIntentCreateParams,
     "GET /v1/payment_intents": stripe.params.PaymentIntentListParams,
     "GET /v1/payment_intents/{id}": stripe.params.PaymentIntentRetrieveParams,

@@ -302,6 +302,18 @@ class Stripe:
             one["customer"] = None
         return self.expanded(one, [])
 
+    def require_customer(self, customer: str | None) -> None:
+        if customer is not None and self.objects.get(customer, {"deleted": True}).get("deleted"):
+            raise Refused(400, "invalid_request_error", "resource_missing", param="customer")
+
+    def delete_customer(self, customer: str) -> None:
+        """An operator deletes a customer at Stripe: the cards are detached."""
+        with self.lock:
+            self.objects[customer] = {"id": customer, "object": "customer", "deleted": True}
+            for method in self.of("payment_method"):
+                if method["customer"] == customer:
+                    method["customer"] = None
+
     def new_session(self, values: Json) -> Json:
         [item] = values["line_items"]
         amount = int(item["price_data"]["unit_amount"]) * int(item["quantity"])
@@ -312,6 +324,7 @@ class Stripe:
             raise Refused(400, "invalid_request_error", param="expires_at")
         if "customer" in values and "customer_email" in values:
             raise Refused(400, "invalid_request_error", param="customer_email")
+        self.require_customer(values.get("customer"))
         session = self.add(
             "checkout.session", "cs_test", amount_total=self.session_amount or amount, amount_subtotal=amount,
             currency=self.session_currency or item["price_data"]["currency"], metadata=values.get("metadata", {}),
@@ -325,6 +338,7 @@ class Stripe:
         return self.expanded(session, [])
 
     def charge_off_session(self, values: Json) -> Json:
+        self.require_customer(values["customer"])
         method = self.objects.get(values["payment_method"])
         if method is None or method["customer"] != values["customer"]:
             raise Refused(400, "invalid_request_error")
@@ -337,7 +351,8 @@ class Stripe:
         if problem is None:
             self.succeed(intent)
             return self.expanded(intent, [])
-        intent["status"] = "requires_payment_method"
+        error = {"type": "card_error", "code": problem, "decline_code": "generic_decline"}
+        intent.update(status="requires_payment_method", last_payment_error=error)
         self.tell("payment_intent.payment_failed", intent)
         shown = self.expanded(intent, [])
         raise Refused(402, "card_error", problem, decline_code="generic_decline", payment_intent=shown)
