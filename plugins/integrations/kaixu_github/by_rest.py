@@ -33,6 +33,9 @@ MOST_BATCH_BYTES = 1_000_000
 #: After so long the push pauses: a job has a time limit, and others want a worker, too.
 LONGEST_S = 600.0
 
+#: What the first commit of an empty repository says, until it is replaced.
+SEED_MESSAGE = "Initial commit"
+
 FOLDER = 0o040000
 KINDS = {FOLDER: "tree", 0o160000: "commit"}
 
@@ -70,8 +73,7 @@ class ByRest:
         """Where a branch is. What an earlier attempt has put into an empty repository does not count."""
         at = await self.ref(branch)
         if at is not None:
-            seeds = await self.noted("seed")
-            return Head(at, None if at in seeds.values() else at)
+            return Head(at, None if await self.is_seed(at) else at)
         if base_branch is None:
             repository = await self.account.get(self.path, what="this repository")
             base_branch = repository.text("default_branch")
@@ -162,13 +164,30 @@ class ByRest:
         """The first commit of an empty repository: the API for objects does not work before. It is replaced at once."""
         file = min(plan.archive.files, key=lambda one: one.size)
         [(_, data)] = await self.call.in_thread(lambda: list(plan.archive.contents([file])))
-        body = {"message": "Initial commit", "content": base64.b64encode(data).decode(), "branch": branch}
+        body = {"message": SEED_MESSAGE, "content": base64.b64encode(data).decode(), "branch": branch}
+        await self.note(f"seeding:{file.path}", file.blob)
         answer = await self.write("PUT", f"/contents/{quote(file.path)}", body)
-        if answer.status == 409:
+        if answer.status in (409, 422):  # somebody else has begun it, or an earlier request whose answer was lost
             raise BranchMoved
         commit = (await self.account.require(answer, "this repository")).text("commit", "sha")
         await self.note(f"seed:{commit}", commit)
         return Head(commit, None)
+
+    async def is_seed(self, at: str) -> bool:
+        """Whether a commit is what an earlier attempt has put into an empty repository, even if its answer was lost."""
+        if at in (await self.noted("seed:")).values():
+            return True
+        files = {name.removeprefix("seeding:"): blob for name, blob in (await self.noted("seeding:")).items()}
+        if not files:
+            return False
+        commit = await self.account.get(f"{self.path}/git/commits/{at}", what="this commit")
+        if field(commit.data, "parents") != [] or field(commit.data, "message") != SEED_MESSAGE:
+            return False
+        answer = await self.account.get(
+            f"{self.path}/git/trees/{commit.text('tree', 'sha')}", {"recursive": 1}, what="this tree"
+        )
+        there = [(path.decode(), sha) for path, (mode, sha) in entries_of(answer, b"") if mode != FOLDER]
+        return len(there) == 1 and there[0] in files.items()
 
     async def tree(self, plan: RestPlan, done: Mapping[str, str]) -> str:
         """The tree, made in batches that build on each other."""

@@ -54,7 +54,7 @@ def account_parts(info: SecretInfo | None) -> list[panels.Part]:
         panels.Stat("Token", text_in(info, "token_type") or "pat"),
         panels.Stat("Scopes", ", ".join(scopes_in(info)) or "not shown"),
         panels.Stat("Since", panels.Time(info.set_at)),
-        *(panels.Notice("warn", words) for words in missing(shown_scopes(info))),
+        *(panels.Notice("warn", plain(words)) for words in missing(shown_scopes(info))),
     ]
 
 
@@ -124,10 +124,15 @@ def cells(row: PushRow, state: PushState) -> list[panels.Cell]:
 def result(row: PushRow) -> panels.Cell:
     """The commit, or why there is none."""
     if row.status != "done" or row.commit is None or row.url is None:
-        return row.error
+        return None if row.error is None else plain(row.error)
     if row.is_unchanged:
         return "nothing had changed"
     return panels.Link(row.commit[:7], row.pull_request_url or row.url)
+
+
+def plain(words: str) -> str:
+    """Words of a reply as a panel shows them: without the back-quotes around names."""
+    return words.replace("`", "")
 
 
 def actions(row: PushRow, state: PushState, *, is_admin: bool) -> list[panels.Action]:

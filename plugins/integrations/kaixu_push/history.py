@@ -62,6 +62,9 @@ WAITING = """
 """
 
 
+RowNumber = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
 class NewProject(msgspec.Struct):
     project_id: Annotated[Any, Body("project_id", "projectId")] = None
     name: Annotated[Any, Body("name")] = None
@@ -71,14 +74,14 @@ class NewProject(msgspec.Struct):
 
 
 class ChangedProject(msgspec.Struct):
-    id: Annotated[int | None, Body("id", lax=True)] = None
+    id: Annotated[RowNumber | None, Body("id", lax=True)] = None
     project_id: Annotated[Any, Body("project_id", "projectId")] = None
     name: Annotated[Any, Body("name")] = None
     netlify_site_id: Annotated[Any, Body("netlify_site_id", "netlifySiteId")] = None
 
 
 class GoneProject(msgspec.Struct):
-    id: Annotated[int | None, Body("id", lax=True)] = None
+    id: Annotated[RowNumber | None, Body("id", lax=True)] = None
     project_id: Annotated[Any, Body("project_id", "projectId")] = None
 
 

@@ -16,7 +16,7 @@ from .options import PushOptions
 from .part import Part
 from .paths import path_of, sha1_of, whole_number
 from .states import parts_prefix
-from .uploads import FREE, TIMEOUT_S, Skipped, one, push_of, require_size, stored, with_room
+from .uploads import FREE, TIMEOUT_S, Skipped, one, push_of, require_file_size, require_size, stored, with_room
 
 #: The most parts of a file.
 MOST_PARTS = 10_000
@@ -70,6 +70,7 @@ async def chunk(call: Call[Chunk]) -> Received | Skipped:
         raise bad("Missing/invalid X-Content-Sha1")
     path, size = path_of(call.body.path), call.upload.announced_bytes
     options: PushOptions = call.options
+    require_file_size(size, options)
 
     async def announce(db: Database) -> Mapping[str, Any]:
         row = await one(db, ANNOUNCE, call.customer_id, push_id, path, sha1, part, parts, size)

@@ -88,6 +88,7 @@ async def upload(call: Call[Upload]) -> Uploaded | Skipped:
         raise bad("Missing/invalid X-Content-Sha1")
     path, size, claim = path_of(call.body.path), call.upload.announced_bytes, str(uuid4())
     options: PushOptions = call.options
+    require_file_size(size, options)
 
     async def claim_it(db: Database) -> Mapping[str, Any]:
         row = await one(db, CLAIM, call.customer_id, push_id, path, sha1, size, claim, options.claim_s)
@@ -211,15 +212,20 @@ async def with_room(
 def require_size(size: int, file_bytes: int, row: Mapping[str, Any], options: PushOptions) -> None:
     """Raises `Failure` for a file, or a push, that is larger than allowed."""
     most = min(options.most_push_bytes, row["most_bytes"] or options.most_push_bytes)
-    if max(size, file_bytes) > options.most_file_bytes:
-        raise Failure(
-            413, "FILE_TOO_LARGE", f"A file has at most {options.most_file_bytes} bytes",
-            fields={"most_bytes": options.most_file_bytes},
-        )  # fmt: skip
+    require_file_size(max(size, file_bytes), options)
     if row["reserved_bytes"] > most:
         raise Failure(
             413, "PUSH_TOO_LARGE", f"A push to this project has at most {most} bytes", fields={"most_bytes": most}
         )
+
+
+def require_file_size(size: int, options: PushOptions) -> None:
+    """Raises `Failure` for a file that is larger than allowed; a length may be more than a column holds."""
+    if size > options.most_file_bytes:
+        raise Failure(
+            413, "FILE_TOO_LARGE", f"A file has at most {options.most_file_bytes} bytes",
+            fields={"most_bytes": options.most_file_bytes},
+        )  # fmt: skip
 
 
 def push_of(text: str) -> str:

@@ -211,7 +211,10 @@ def ancestors(repo: Repo, commit: bytes) -> set[bytes]:
 
 
 def put_contents(server: GitHubServer, name: str, path: str, body: dict[str, Any]) -> web.Response:
-    """The first commit of an empty repository."""
+    """The first commit of an empty repository; a file that is there is replaced by its id only."""
+    there = server.git(name, "ls-tree", "-r", "--name-only", body["branch"], check=False).splitlines()
+    if path in there and "sha" not in body:
+        return refuse(422, 'Invalid request. "sha" was not supplied.')
     commit = server.commit(
         name, {path: base64.b64decode(body["content"])}, branch=body["branch"], message=body["message"]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -121,6 +122,27 @@ async def test_an_empty_repository_is_begun_once_whatever_fails_then(ada: Pusher
     job = await ada.push({"a.txt": "a", "b.txt": "b"}, message="first")
     assert job["status"] == "done", job
     assert ada.server.log(ada.repo) == ["first"]
+
+
+async def test_an_empty_repository_is_begun_once_though_the_answer_to_that_was_lost(ada: Pusher) -> None:
+    for fault in (Fault("PUT", "/contents/", 502, passes=True), Fault("PUT", "/contents/", 500, passes=True)):
+        ada.server.faults.append(fault)
+    job = await ada.push({"folder/a b.txt": "a", "b.txt": "bb"}, message="first")
+    assert job["status"] == "done", job
+    assert ada.server.log(ada.repo) == ["first"]
+    assert [charge for charge, _ in await ada.billed()].count("push") == 1
+
+
+async def test_a_repository_that_somebody_else_has_begun_keeps_what_it_has(ada: Pusher) -> None:
+    ada.server.faults.append(Fault("PUT", "/contents/", 500, times=4))
+    job = await ada.begun({"a.txt": "a", "b.txt": "bb"}, message="first")
+    async with asyncio.timeout(30):
+        while not any(method == "PUT" for method, path in ada.server.requests if path.endswith("/contents/a.txt")):
+            await asyncio.sleep(0.01)
+    ada.server.commit(ada.repo, {"theirs.txt": b"t"}, message="Initial commit")
+    assert (await ada.ended(job))["status"] == "done"
+    assert ada.server.log(ada.repo) == ["first", "Initial commit"]
+    assert set(ada.server.files(ada.repo)) == {"theirs.txt", "a.txt", "b.txt"}
 
 
 async def test_workflows_need_a_scope(ada: Pusher) -> None:

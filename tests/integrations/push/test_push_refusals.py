@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -193,3 +195,25 @@ async def test_deploys_of_a_customer_are_counted_after_everything_else(station: 
         station.customer_id,
     )
     assert held == 1
+
+
+@pytest.mark.parametrize("announced", [10**15, 9 * 10**18, 10**19])
+async def test_a_length_that_cannot_be_is_refused_before_anything_is_read(station: Station, announced: int) -> None:
+    push_id = (await station.begun({"/a": DATA}))["pushId"]
+    for name, more in (("push-upload", ""), ("push-upload-chunk", f"&sha1={sha1(DATA)}&part=0&parts=1")):
+        url = urlsplit(station.gateway.url)
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(
+            f"PUT /.netlify/functions/{name}?pushId={push_id}&path=/a{more} HTTP/1.1\r\nhost: {url.netloc}\r\n"
+            f"authorization: Bearer {station.key}\r\nx-content-sha1: {sha1(DATA)}\r\n"
+            f"content-length: {announced}\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(30):
+            assert (await reader.readline()).split()[1] == b"413"
+        writer.close()
+
+
+async def test_a_number_of_a_project_that_cannot_be_is_refused(station: Station) -> None:
+    for method, body in (("DELETE", {"id": 10**20}), ("PATCH", {"id": -1, "name": "x"})):
+        said = await station.asked(method, "admin-push-projects", body | {"customer_id": station.customer_id})
+        assert 400 <= said.status < 500, said
