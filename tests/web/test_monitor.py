@@ -18,7 +18,7 @@ def report(gateway: Gateway, message: str, app: str = "") -> None:
 
 
 def test_new_events_appear_by_themselves_as_text_and_wait_while_paused(visit: Visit, own_gateway: Gateway) -> None:
-    operator = visit(own_gateway, "operator").go("/gateway/monitor")
+    operator = visit(own_gateway, "operator").go("/gateway/monitor?kind=client_error")
     page = operator.page
     state, rows = page.locator("[data-tail-state]"), page.locator("#events tbody tr")
     expect(state).to_have_text("Live")
