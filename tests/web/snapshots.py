@@ -22,7 +22,7 @@ VOLATILE = (
     (re.compile(r"kx_(?:live|admin)_\w+"), "<key>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<email>"),
-    (re.compile(r"(?:…|\.\.\.|•+)\s?[A-Za-z0-9_-]{4}\b"), "…<last4>"),
+    (re.compile(r"(?:…|\.\.\.|•+)\s?[A-Za-z0-9_-]{4}(?![A-Za-z0-9_-])"), "…<last4>"),  # also one that ends in "-"
     (re.compile(r"https?://127\.0\.0\.1:\d+"), "<gateway>"),
     (re.compile(r"(?<![/\w=-])[0-9a-f]{16,}\b"), "<id>"),
     (re.compile(rf"\b(?:{DAY},? )?(?:\d{{1,2}} )?{MONTH}\b(?: \d{{1,2}}\b)?(?:,? \d{{4}})?"), "<date>"),

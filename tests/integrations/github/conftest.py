@@ -21,7 +21,7 @@ from .stand_in import GitHubServer, github_server
 from .stand_in_oauth import CLIENT_ID, CLIENT_SECRET
 
 CONFIG = """
-gateway: {{jobs: {{workers: 4, lease_s: 2}}, reservation_s: 5}}
+gateway: {{jobs: {{workers: 4, lease_s: 2}}, database: {{general: 5, searches: 2, integration: 5}}, reservation_s: 5}}
 integrations:
   github:
     client_id: {client_id}

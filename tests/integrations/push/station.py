@@ -21,7 +21,7 @@ NUMBERS = count(1)
 
 #: Pauses are short, so that nobody waits for them in tests.
 CONFIG = """
-gateway: {{jobs: {{workers: 4, lease_s: 2}}, stall_s: 5}}
+gateway: {{jobs: {{workers: 4, lease_s: 2}}, database: {{general: 5, searches: 2, integration: 5}}, stall_s: 5}}
 integrations:
   push:
     api_url: {url}

@@ -21,7 +21,7 @@ from .stand_in import KEY, SECRET, Json, Stripe
 
 OLD_SECRET = "whsec_before_the_rotation"
 CONFIG = """
-gateway: {{jobs: {{workers: 6, lease_s: 2}}, {gateway}}}
+gateway: {{jobs: {{workers: 6, lease_s: 2}}, database: {{general: 5, searches: 2, integration: 5}}, {gateway}}}
 lanes:
   up: {{plugin: echo, models: {{echo: {{type: chat, price: {{input: 0, output: 1000000}}, max_output_tokens: 100}}}}}}
 integrations:
