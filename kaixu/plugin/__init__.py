@@ -11,7 +11,7 @@ from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
 from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, BookPrice, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
-from kaixu.plugin.command import CommandError, GatewayClient
+from kaixu.plugin.command import CommandError, GatewayClient, json_object
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.customers import Customers, CustomerView
 from kaixu.plugin.database import Database
@@ -254,6 +254,7 @@ __all__ = [
     "floats_of",
     "hookimpl",
     "json_lines",
+    "json_object",
     "numbers_in",
     "object_in",
     "object_of",

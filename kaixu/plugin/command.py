@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import httpx
+import msgspec
 
 
 class CommandError(Exception):
@@ -52,3 +53,11 @@ class GatewayClient(Protocol):
     def json(self, method: str, path: str, body: Any = None, **query: str | int) -> Any:
         """The JSON of an answer. Raises as `send`."""
         ...
+
+
+def json_object(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer of the gateway. Raises `CommandError` for anything else."""
+    try:
+        return msgspec.json.decode(answer.content, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        raise CommandError("the answer is not JSON", hint="Is it a kAIxU Gateway?") from None

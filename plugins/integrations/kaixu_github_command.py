@@ -18,7 +18,7 @@ from pathspec import GitIgnoreSpec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kaixu.plugin import CommandError, GatewayClient
+from kaixu.plugin import CommandError, GatewayClient, json_object
 
 #: What belongs into no commit. The ignore file can take others in again, with `!`; never `.git`.
 USUAL = ("node_modules/", ".DS_Store", "__MACOSX/")
@@ -77,7 +77,7 @@ def git_push(
     with tempfile.TemporaryFile() as archive:
         pack(files, archive)
         size = archive.tell()
-        job = told(sent(gateway, "POST", "/v1/github/pushes", body=body))["jobId"]
+        job = json_object(sent(gateway, "POST", "/v1/github/pushes", body=body))["jobId"]
         typer.echo(f"push {job}: {len(files)} files, {size} bytes")
         send(gateway, job, archive, size)
     sent(gateway, "POST", f"/v1/github/pushes/{job}/complete", body={})
@@ -155,7 +155,7 @@ def landed(gateway: GatewayClient, job: str) -> dict[str, Any]:
     ends_at, pause_s = time.monotonic() + PUSH_S, FIRST_LOOK_S
     with Console(stderr=True).status("pushing") as shown:
         while time.monotonic() < ends_at:
-            push: dict[str, Any] = told(sent(gateway, "GET", f"/v1/github/pushes/{job}"))["job"]
+            push: dict[str, Any] = json_object(sent(gateway, "GET", f"/v1/github/pushes/{job}"))["job"]
             if push["status"] in ("done", "error"):
                 return push
             waits = push["status"] == "retry_wait" and push["last_error"]
@@ -185,9 +185,3 @@ def sent(gateway: GatewayClient, method: str, path: str, **request: Any) -> http
         told_s = answer.headers.get("retry-after", "")
         time.sleep(min(MOST_WAIT_S, float(told_s) if told_s.isdecimal() else 0.5 * 2 ** (tried - 1)))
     raise AssertionError("the last try returns or raises")
-
-
-def told(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON of an answer."""
-    body: dict[str, Any] = answer.json()
-    return body

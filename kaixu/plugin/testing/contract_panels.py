@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import ClassVar
 
@@ -52,7 +53,7 @@ def failures_of(number: int) -> dict[str, Change]:
     return failures | {f"is answered with {body!r}": with_body(number, body) for body in NONSENSE}
 
 
-class PanelTests:
+class PanelTests(ABC):
     """The tests of panels, a part of `IntegrationContract`."""
 
     integration: ClassVar[Integration]
@@ -134,15 +135,15 @@ class PanelTests:
             named.setdefault(f"{self.integration.name}.panels.{slug}", []).append(panel)
         return named
 
+    @abstractmethod
     def examples_of(self, name: str) -> Sequence[Example]:
         """The examples of one function, or panel."""
-        raise NotImplementedError
 
+    @abstractmethod
     def each(
         self, work: Callable[[Session, str, Example], Awaitable[None]], *, only: Collection[str] | None = None
     ) -> None:
         """Run `work` with each example, in tables of its own."""
-        raise NotImplementedError
 
     def each_panel(self, work: Callable[[Session, Panel, Example], Awaitable[None]]) -> None:
         """Run `work` with each example of each panel."""

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from kaixu.plugin import CommandError, GatewayClient
+from kaixu.plugin import CommandError, GatewayClient, json_object
 
 from .folder import Folder, SiteFile
 
@@ -56,7 +55,7 @@ class Sender:
             "files": {path: file.sha1 for path, file in self.folder.files.items()},
         }
         answer = self.gateway.send("POST", "/v1/push/pushes", body=body, accept={504})
-        begun = told(answer)
+        begun = json_object(answer)
         if answer.status_code == 504 and begun.get("code") != "NETLIFY_PREPARING":
             raise CommandError(str(begun.get("error", "the gateway does not answer in time")))
         self.push_id = begun["pushId"]
@@ -81,7 +80,7 @@ class Sender:
 
     def status(self) -> dict[str, Any]:
         """The push as the gateway knows it."""
-        push: dict[str, Any] = told(self.sent("GET", f"/v1/push/pushes/{self.push_id}"))["push"]
+        push: dict[str, Any] = json_object(self.sent("GET", f"/v1/push/pushes/{self.push_id}"))["push"]
         return push
 
     def send(self) -> None:
@@ -130,7 +129,7 @@ class Sender:
         pause_s = 0.2
         while time.monotonic() < ends_at:
             answer = self.sent("GET", f"/v1/push/pushes/{self.push_id}/file", query={"sha1": file.sha1})
-            job = told(answer)["job"]
+            job = json_object(answer)["job"]
             if job["status"] == "done":
                 return
             if job["status"] not in UNDER_WAY:
@@ -168,7 +167,7 @@ class Sender:
                 continue
             if answer.is_success:
                 return answer
-            passes = answer.status_code != 409 or told(answer).get("code") in PASSING
+            passes = answer.status_code != 409 or json_object(answer).get("code") in PASSING
             if not passes or number == MOST_TRIES:
                 break
             time.sleep(min(MOST_WAIT_S, wait_of(answer) or 0.5 * 2**number))
@@ -179,14 +178,6 @@ def wait_of(answer: httpx.Response) -> float:
     """How long the gateway wants to be left alone."""
     text = answer.headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-def told(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON of an answer. Raises `CommandError`."""
-    try:
-        return msgspec.json.decode(answer.content, type=dict[str, Any])
-    except msgspec.MsgspecError:
-        raise CommandError("the answer is not JSON", hint="Is it a kAIxU Gateway?") from None
 
 
 @contextmanager
