@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, cast
 from hypercorn.typing import ASGIReceiveCallable
 
 from kaixu.ops.client_network import network_of
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import Overloaded, TooLarge
 
 #: The time limit for receiving a body.
@@ -196,10 +196,9 @@ async def read_body(
 async def discard_rest(receive: ASGIReceiveCallable) -> None:
     """Read the rest of a body and discard it, within limits."""
     size = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DISCARD_S):
-            while size <= DISCARD_BYTES:
-                message = cast(dict[str, Any], await receive())
-                size += len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
+    with contextlib.suppress(TimeoutError), within(DISCARD_S):
+        while size <= DISCARD_BYTES:
+            message = cast(dict[str, Any], await receive())
+            size += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
