@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from math import inf
 from types import TracebackType
 from typing import Any
@@ -34,7 +34,6 @@ class CallTimer:
         "_reminder",
         "_reminder_at",
         "_task",
-        "_token",
     )
 
     def __init__(self) -> None:
@@ -47,15 +46,14 @@ class CallTimer:
 
     def __enter__(self) -> CallTimer:
         self._attach(asyncio.get_running_loop())
-        self._token: Token[CallTimer | None] | None = CALL_TIMER.set(self)
+        CALL_TIMER.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._remove()
-        if self._token is not None:
-            CALL_TIMER.reset(self._token)
+        CALL_TIMER.set(None)  # a token could not be used where the garbage collector ends the block, in another context
 
     def remind(self, seconds: float, do: Callable[[], None]) -> None:
         """Call `do` once in `seconds`, unless the block is left before. There is one reminder at a time."""
@@ -113,10 +111,7 @@ class CallTimer:
             self._task.cancel()
 
     def _leave(self, left: Deadline) -> None:
-        """Forget a deadline, usually the innermost one."""
-        if self._innermost is left:
-            self._innermost = left.outer
-            return
+        """Forget a deadline that is not the innermost one."""
         one = self._innermost
         while one is not None and one.outer is not left:
             one = one.outer
@@ -135,10 +130,11 @@ class Deadline:
     elsewhere remains one. Without a `CallTimer` around it, it has a timer of its own.
     """
 
-    __slots__ = ("_cancelling", "_has_own_timer", "_timer", "at", "is_over", "outer")
+    __slots__ = ("_cancelling", "_has_own_timer", "_seconds", "_timer", "at", "is_over", "outer")
 
-    def __init__(self, at: float) -> None:
+    def __init__(self, at: float, seconds: float | None = None) -> None:
         self.at = at
+        self._seconds = seconds  # from the beginning of the block, in place of `at`
         self.is_over = False
         self.outer: Deadline | None = None
 
@@ -151,6 +147,8 @@ class Deadline:
         if timer is None or self._has_own_timer:
             timer = CallTimer()
             timer._attach(loop)
+        if self._seconds is not None:
+            self.at = loop.time() + self._seconds
         self._timer = timer
         self._cancelling = task.cancelling()
         self.outer = timer._innermost
@@ -172,14 +170,19 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         timer = self._timer
-        timer._leave(self)
+        if timer._innermost is self:
+            timer._innermost = self.outer
+        else:
+            timer._leave(self)
         if self._has_own_timer:
             timer._remove()
-        is_ours = self.is_over and timer._task.uncancel() <= self._cancelling
+        if not self.is_over:
+            return
+        is_ours = timer._task.uncancel() <= self._cancelling
         if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise TimeoutError from error
 
 
 def within(seconds: float) -> Deadline:
-    """A deadline that is `seconds` from now."""
-    return Deadline(asyncio.get_running_loop().time() + seconds)
+    """A deadline that is `seconds` from the beginning of the block."""
+    return Deadline(inf, seconds)
