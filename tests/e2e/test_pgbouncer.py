@@ -22,7 +22,7 @@ from tests.conftest import with_database
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 from tests.support.monitor import event, follow
 from tests.support.operators import insert_session
-from tests.support.pgbouncer import ROLE, PgBouncer, prepare
+from tests.support.pgbouncer import LOOKUP, PASSWORD, ROLE, PgBouncer, prepare
 from tests.support.process import Client, Process
 from tests.support.size import size
 from tests.support.vendor import INPUT_TOKENS, Vendor
@@ -95,10 +95,17 @@ create table ticks (at timestamptz not null default now());
 """
 
 
+#: What a gateway asks of a session that is its own.
+SESSION = (
+    "idle_in_transaction_session_timeout,statement_timeout,hnsw.ef_search,hnsw.iterative_scan,hnsw.max_scan_tuples"
+)
+
+
 class Fleet:
     """The gateways, what is before and behind them, and a connection past the pooler."""
 
     def __init__(self, folder: Path, dsn: str, vendor: Vendor) -> None:
+        self.folder = folder
         self.dsn = dsn
         self.vendor = vendor
         self.bouncer = PgBouncer(folder / "pgbouncer", dsn)
@@ -168,6 +175,7 @@ async def fleet(server_dsn: str) -> AsyncIterator[Fleet]:
         fleet.bouncer.kill()
         await vendor.stop()
         await connection.execute(f"drop database {name} with (force)")
+        await connection.execute(f"drop role kaixu_pooled_plugin, {ROLE}, {LOOKUP}")
         await connection.close()
         shutil.rmtree(folder)
 
@@ -279,6 +287,35 @@ async def test_a_gateway_that_is_killed_leaves_no_hold_behind(fleet: Fleet) -> N
     assert (await spent_and_held(fleet.pool, customer_id))[1] == 0
     await assert_books_balance(fleet.pool)
     await fleet.gateways[0].start()
+
+
+@pytest.mark.parametrize(
+    ("setting", "told", "password", "message"),
+    [
+        ("pool_mode = statement", "true", None, "the pooler runs in statement mode"),
+        ("ignore_startup_parameters = " + SESSION, "false", None, "DATABASE_URL leads to a pooler"),
+        ("max_client_conn = 1", "true", None, "no more connections allowed (max_client_conn)"),
+        ("pool_mode = transaction", "true", "wrong", "the pooler refuses us"),
+    ],
+    ids=["statement-mode", "not-told", "too-few-clients", "wrong-password"],
+)
+async def test_a_pooler_with_wrong_settings_is_said(
+    fleet: Fleet, setting: str, told: str, password: str | None, message: str
+) -> None:
+    pooler = PgBouncer(fleet.folder / uuid4().hex, fleet.dsn, more=setting)
+    pooler.start()
+    try:
+        if told == "false":  # another client's statement is in the pooler's connection
+            other = await asyncpg.connect(pooler.dsn)
+            await other.fetchval("select $1::integer", 1)
+            await other.close()
+        dsn = pooler.dsn if password is None else pooler.dsn.replace(PASSWORD, password)
+        ran = await fleet.gateways[0].command("check", DATABASE_URL=dsn, KAIXU_POOLER=told)
+    finally:
+        pooler.kill()
+    assert ran.returncode == 1
+    assert message in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 async def test_a_pooler_that_is_killed_under_load_loses_nothing_and_bills_nothing_twice(fleet: Fleet) -> None:

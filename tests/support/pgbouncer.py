@@ -1,4 +1,4 @@
-"""Debian's PgBouncer in front of a test's Postgres, as the docs set it up: transaction mode, roles by `auth_query`."""
+"""Debian's PgBouncer in front of a test's Postgres, as docs/operators/pooler.md sets it up."""
 
 from __future__ import annotations
 
@@ -19,56 +19,35 @@ PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sb
 MISSING = "pgbouncer is missing: apt-get install pgbouncer"
 
 #: The gateways' role, and the one that looks passwords up.
-ROLE, LOOKUP, PASSWORD = "kaixu_gateway", "pgbouncer_lookup", "a-password-for-tests"
+ROLE, LOOKUP, PASSWORD = "kaixu_pooled_gateway", "kaixu_pooled_lookup", "a-password-for-tests"
 
-CONFIG = """
-[databases]
-{database} = host={host} port={server_port} dbname={database}
+PAGE = (Path(__file__).parents[2] / "docs" / "operators" / "pooler.md").read_text()
 
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-logfile = {folder}/pgbouncer.log
-pool_mode = transaction
-auth_type = scram-sha-256
-auth_file = {folder}/userlist.txt
-auth_user = {lookup}
-auth_query = select name, secret from pgbouncer_lookup.secret_of($1)
-max_client_conn = 400
-default_pool_size = 12
-{more}
-"""
 
-#: What an operator runs once in the gateway's database.
-SETUP = """
-create schema pgbouncer_lookup authorization {lookup};
-create function pgbouncer_lookup.secret_of(p_name text, out name text, out secret text)
-language sql security definer set search_path = pg_catalog as $$
-    select rolname::text, rolpassword from pg_authid where rolname = p_name and rolcanlogin
-$$;
-revoke all on function pgbouncer_lookup.secret_of(text) from public;
-grant execute on function pgbouncer_lookup.secret_of(text) to {lookup};
-"""
+def block(language: str) -> str:
+    """What the page tells operators to write."""
+    return PAGE.partition(f"```{language}\n")[2].partition("```")[0]
 
 
 async def prepare(dsn: str) -> None:
     """Make the roles and the function that the configuration names; once for a server, once for a database."""
     connection = await asyncpg.connect(dsn)
     try:
-        for role, rights in ((ROLE, "createrole"), (LOOKUP, "")):
+        text = block("sql").replace("pgbouncer", LOOKUP).replace("'kaixu'", f"'{ROLE}'")
+        lookup, *statements = text.splitlines(keepends=True)
+        made = {ROLE: f"create role {ROLE} login createrole password '…'", LOOKUP: lookup}
+        for role, statement in made.items():
             if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
-                await connection.execute(f"create role {role} login {rights} password '{PASSWORD}'")
+                await connection.execute(statement.replace("…", PASSWORD))
         name = await connection.fetchval("select current_database()")
         await connection.execute(f"grant create on database {name} to {ROLE}")
-        await connection.execute("create extension if not exists vector")
-        await connection.execute(SETUP.format(lookup=LOOKUP))
+        await connection.execute("".join(statements))
     finally:
         await connection.close()
 
 
 class PgBouncer:
-    """One PgBouncer for one database; it can be killed and started again on its port."""
+    """One PgBouncer for one database; it can be killed and started again on its port. `more`: other settings."""
 
     def __init__(self, folder: Path, dsn: str, *, more: str = "") -> None:
         assert PGBOUNCER is not None, MISSING
@@ -82,16 +61,17 @@ class PgBouncer:
         (folder / "userlist.txt").write_text(f'"{LOOKUP}" "{PASSWORD}"\n')
         host = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
         self.host = Path(host)
-        text = CONFIG.format(
-            database=self.database,
-            host=host,
-            server_port=parts.port or 5432,
-            port=self.port,
-            folder=folder,
-            lookup=LOOKUP,
-            more=more,
-        )
-        (folder / "pgbouncer.ini").write_text(text)
+        changed = {
+            "kaixu": f"{self.database} = host={host} port={parts.port or 5432} dbname={self.database}",
+            "listen_addr": "listen_addr = 127.0.0.1",
+            "listen_port": f"listen_port = {self.port}",
+            "auth_user": f"auth_user = {LOOKUP}",
+            "auth_query": f"auth_query = select p_user, p_password from {LOOKUP}.password_of($1)",
+            "auth_file": f"auth_file = {folder}/userlist.txt",
+        } | {line.partition(" = ")[0]: line for line in more.splitlines()}
+        lines = [changed.pop(line.partition(" = ")[0], line) for line in block("ini").splitlines()]
+        lines += ["unix_socket_dir =", f"logfile = {folder}/pgbouncer.log", *changed.values()]
+        (folder / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:
         """Start it, and wait until it listens. It refuses to run as root, so the owner of Postgres' socket does it."""
