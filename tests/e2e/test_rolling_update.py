@@ -201,7 +201,7 @@ async def test_a_draining_gateway_is_unready_and_serves_on_until_it_is_told_to_g
             assert await status_by_http_2(gateway, "GET", "/api/health") == "503"
             long = {"authorization": "Bearer nonsense", "content-length": "7000000"}
             assert await status_by_http_2(gateway, "POST", "/v1/chat/completions", **long) == "401"
-        stream = asyncio.ensure_future(client.stream("stream-200-20", max_tokens=200))
+        stream = asyncio.ensure_future(client.stream("stream-200-20", max_tokens=120))
         async with asyncio.timeout(60):
             while vendor.delivered < 30:
                 await asyncio.sleep(0.02)
