@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare soak docs screens image-check restore-check wheel locks clean
+.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare soak docs screens deploy-check image-check restore-check wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -136,6 +136,9 @@ restore-check: $(VENV)/test.stamp ## make backups of a Postgres, lose it, restor
 
 soak: $(VENV)/test.stamp ## many difficult streams for SOAK_MINUTES (30): bench/SOAK.md
 	@$(BIN)/python -m bench.soak
+
+deploy-check: $(VENV)/test.stamp balancers ## the parts of compose.yaml as processes, and Caddy, with the shipped files (needs caddy)
+	@$(BIN)/python -m pytest -v tests/deploy/stack.py tests/deploy/behind_caddy.py
 
 image-check: $(VENV)/test.stamp ## build the image of the Containerfile and run it read-only (root; needs podman, crun, mmdebstrap)
 	@$(BIN)/python -m tests.deploy.image_check

@@ -131,7 +131,6 @@ async def test_a_base_backup_and_wal_restore_a_point_in_time_and_the_spool_is_bi
     await asyncio.to_thread(
         site.cluster.run, "pg_basebackup", *address, "-D", str(backup), "-c", "fast", "-X", "stream"
     )
-    await asyncio.to_thread(site.cluster.run, "pg_verifybackup", str(backup))
     await site.calls(2)  # after the backup: in the archive only
     point = await site.sql("select clock_timestamp()::text")
     await site.calls(4)  # after the point in time: these bills are lost with the database
@@ -173,7 +172,7 @@ async def test_a_base_backup_and_wal_restore_a_point_in_time_and_the_spool_is_bi
             await asyncio.sleep(0.05)
     streamed = INPUT_TOKENS * 1000 + 50 * 2000
     assert await site.figures() == (6, 5 * COST_NUSD + streamed, 5)
-    assert (await site.reconcile())["adds_up"] is True
+    assert (await site.reconcile())["differences"] == []
     assert await site.gateway.stop() == 0
     await site.gateway.start()
     await site.calls(1)
@@ -206,7 +205,7 @@ async def test_a_dump_is_restored_on_another_server(site: Site) -> None:
         assert await site.figures() == (3, 3 * COST_NUSD, 3)
         site.gateway.environment["DATABASE_URL"] = site.dsn(other)
         await site.gateway.start()
-        assert (await site.reconcile())["adds_up"] is True
+        assert (await site.reconcile())["differences"] == []
         await site.calls(2)
         assert await site.figures() == (5, 5 * COST_NUSD, 5)
     finally:
