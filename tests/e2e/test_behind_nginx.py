@@ -94,8 +94,11 @@ async def test_the_gateway_sees_the_client_s_address_whatever_the_client_says(
                 assert response.status == 401
     async with http.get(f"{nginx.url}/v1/models") as response:  # from the proxy's own address: the proxy is all we know
         assert response.status == 401
-    lines = [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
-    seen = [line["client"] for line in lines if line.get("path") == "/v1/models"]
-    assert len(seen) == 5
+    seen: list[str] = []
+    async with asyncio.timeout(30):
+        while len(seen) < 5:  # the log is written by a thread
+            lines = [json.loads(line) for line in gateway.log.read_text().splitlines() if line.endswith("}")]
+            seen = [line["client"] for line in lines if line.get("path") == "/v1/models"]
+            await asyncio.sleep(0.05)
     assert len(set(seen[:4])) == 1
     assert seen[4] != seen[0]
