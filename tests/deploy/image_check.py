@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -190,4 +189,4 @@ def run(image: Image, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
