@@ -21,10 +21,10 @@ for name in postgres_password kaixu_password pgbouncer_password; do
     secret "$target/postgres/$name"
 done
 
-# Written anew: they follow from the passwords.
-printf 'postgresql://kaixu:%s@pgbouncer:6432/kaixu' "$(cat "$target/postgres/kaixu_password")" \
-    > "$target/gateway/secrets/database_url"
-printf '"pgbouncer" "%s"\n' "$(cat "$target/postgres/pgbouncer_password")" > "$target/pgbouncer/users.txt"
+[ -s "$target/gateway/secrets/database_url" ] || printf 'postgresql://kaixu:%s@pgbouncer:6432/kaixu' \
+    "$(cat "$target/postgres/kaixu_password")" > "$target/gateway/secrets/database_url"
+[ -s "$target/pgbouncer/users.txt" ] || printf '"pgbouncer" "%s"\n' \
+    "$(cat "$target/postgres/pgbouncer_password")" > "$target/pgbouncer/users.txt"
 
 [ -e "$target/gateway/kaixu.yaml" ] || cp "$here/kaixu.yaml" "$target/gateway/kaixu.yaml"
 echo "$target is ready; the operator's password is in $target/gateway/secrets/admin_password"

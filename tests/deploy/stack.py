@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -137,6 +138,19 @@ async def vendor() -> AsyncIterator[Vendor]:
     await vendor.start()
     yield vendor
     await vendor.stop()
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    assert program, "systemd-analyze is missing: apt-get install systemd"
+    unit = tmp_path / "kaixu.service"
+    unit.write_text((DEPLOY / "kaixu.service").read_text().replace("/opt/kaixu/bin/kaixu", sys.executable))
+    done = subprocess.run([program, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run(
+        [program, "security", "--offline=yes", "--threshold=15", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout  # 1.5 of 10
 
 
 async def test_the_parts_of_compose_serve_together(vendor: Vendor, tmp_path: Path) -> None:
