@@ -130,7 +130,7 @@ async def test_the_key_and_the_database_s_password_are_replaced_and_no_call_fail
             await superuser.execute("alter role kaixu nologin")
             for gateway in gateways:
                 await restarted(gateway)
-        assert await pool.fetchval("select count(*) from kaixu_mine.note") == done
+        assert await superuser.fetchval("select count(*) from kaixu_mine.note") == done
     finally:
         for gateway in gateways:
             await gateway.stop()
