@@ -41,13 +41,13 @@ class Caddy:
         text = text.replace("ai.example.com {", f"http://:{self.port} {{\n\tbind 127.0.0.1")
         folder.mkdir()
         (folder / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https off\n}\n" + text)
-        log = (folder / "caddy.log").open("wb")
-        self.process = subprocess.Popen(
-            ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")],
-            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_DATA_HOME": str(folder)},
-            stdout=log,
-            stderr=log,
-        )
+        with (folder / "caddy.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")],
+                env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_DATA_HOME": str(folder)},
+                stdout=log,
+                stderr=log,
+            )
 
 
 @pytest.fixture
