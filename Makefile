@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare profile soak docs screens deploy-check image-check restore-check wheel locks clean
+.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-rolling bench-tail bench-reports bench-compare profile soak docs screens deploy-check image-check restore-check wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -92,6 +92,7 @@ bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and ng
 	@$(BIN)/python -m bench.embeddings
 	@$(BIN)/python -m bench.routing
 	@$(BIN)/python -m bench.tail
+	@$(BIN)/python -m bench.rolling
 
 profile: $(VENV)/test.stamp ## where the time of a plain call goes, by room and library: bench/PROFILE.md (SERVER=hypercorn, CONNECTIONS=1, STREAM=1)
 	@$(BIN)/python -m bench.profile
@@ -101,6 +102,9 @@ bench-compare: $(VENV)/test.stamp ## another checkout (OTHER=folder, with a .ven
 
 bench-routing: $(VENV)/test.stamp ## only the figures of caches and fallback: bench/ROUTING.md
 	@$(BIN)/python -m bench.routing
+
+bench-rolling: $(VENV)/test.stamp ## only what clients notice while gateways are restarted under load: bench/ROLLING.md
+	@$(BIN)/python -m bench.rolling
 
 bench-tail: $(VENV)/test.stamp ## only the figures of the monitor's live tail: bench/MONITOR.md
 	@$(BIN)/python -m bench.tail
