@@ -20,6 +20,7 @@ from kaixu.gateway.stopping import SAME_S
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.nginx import balanced, nginx
 from tests.support.process import Client, Process
+from tests.support.shipped_nginx import Nginx
 from tests.support.size import SLOW, size
 from tests.support.vendor import Vendor
 
@@ -151,16 +152,12 @@ async def test_gateways_restarted_in_turn_and_back_to_back_lose_no_call_and_bill
     ports = [gateway.port for gateway in gateways]
     again = "" if SLOW else f"fail_timeout={FAIL_S}s"
     defaults, url = balanced(ports, server=again)
-    kept, kept_url = balanced(
-        ports,
-        server=again,
-        upstream="keepalive 16;",
-        location='proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;',
-    )
+    shipped = Nginx(tmp_path / "shipped", *(f"127.0.0.1:{port} {again}".strip() for port in ports))
     try:
         await asyncio.gather(*(gateway.start() for gateway in gateways))
-        with nginx(tmp_path / "nginx", defaults + kept):
-            loads = [Load(url, key), Load(kept_url, key)]
+        await shipped.start()
+        with nginx(tmp_path / "nginx", defaults):
+            loads = [Load(url, key), Load(shipped.url, key)]
             async with loads[0].running(4), loads[1].running(4):
                 for gateway in gateways * size(1, 3):
                     await restart(gateway)
@@ -174,8 +171,10 @@ async def test_gateways_restarted_in_turn_and_back_to_back_lose_no_call_and_bill
         assert await pool.fetchval("select sum(cost_nusd)::bigint from kaixu.usage_event") == cost
         await assert_books_balance(pool)
     finally:
+        shipped.stop()
         for gateway in gateways:
-            await gateway.stop()
+            if gateway.process is not None:
+                gateway.kill()
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "granian"])
