@@ -12,10 +12,15 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 
+from kaixu.gateway.stopping import SAME_S
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.nginx import balanced, nginx
 from tests.support.process import Client, Process
+from tests.support.shipped_nginx import Nginx
 from tests.support.size import SLOW, size
 from tests.support.vendor import Vendor
 
@@ -112,6 +117,24 @@ async def until_unready(http: aiohttp.ClientSession, gateway: Process) -> None:
             await asyncio.sleep(0.02)
 
 
+async def status_by_http_2(gateway: Process, method: str, path: str, **headers: str) -> str:
+    """The status of the reply to an HTTP/2 request; the rest of its body, if it announces one, does not come."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    connection = H2Connection(H2Configuration(header_encoding="utf-8"))
+    connection.initiate_connection()
+    pseudo = {":method": method, ":path": path, ":scheme": "http", ":authority": "x"}
+    connection.send_headers(1, [*pseudo.items(), *headers.items()], end_stream=method == "GET")
+    writer.write(connection.data_to_send())
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                for event in connection.receive_data(await reader.read(65536)):
+                    if isinstance(event, ResponseReceived):
+                        return str({str(name): str(value) for name, value in event.headers}[":status"])
+    finally:
+        writer.close()
+
+
 async def restart(gateway: Process) -> None:
     """Stop a gateway as an update does, and start it again on the same port."""
     assert await gateway.stop() == 0
@@ -129,16 +152,12 @@ async def test_gateways_restarted_in_turn_and_back_to_back_lose_no_call_and_bill
     ports = [gateway.port for gateway in gateways]
     again = "" if SLOW else f"fail_timeout={FAIL_S}s"
     defaults, url = balanced(ports, server=again)
-    kept, kept_url = balanced(
-        ports,
-        server=again,
-        upstream="keepalive 16;",
-        location='proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;',
-    )
+    shipped = Nginx(tmp_path / "shipped", *(f"127.0.0.1:{port} {again}".strip() for port in ports))
     try:
         await asyncio.gather(*(gateway.start() for gateway in gateways))
-        with nginx(tmp_path / "nginx", defaults + kept):
-            loads = [Load(url, key), Load(kept_url, key)]
+        await shipped.start()
+        with nginx(tmp_path / "nginx", defaults):
+            loads = [Load(url, key), Load(shipped.url, key)]
             async with loads[0].running(4), loads[1].running(4):
                 for gateway in gateways * size(1, 3):
                     await restart(gateway)
@@ -152,8 +171,10 @@ async def test_gateways_restarted_in_turn_and_back_to_back_lose_no_call_and_bill
         assert await pool.fetchval("select sum(cost_nusd)::bigint from kaixu.usage_event") == cost
         await assert_books_balance(pool)
     finally:
+        shipped.stop()
         for gateway in gateways:
-            await gateway.stop()
+            if gateway.process is not None:
+                gateway.kill()
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "granian"])
@@ -175,13 +196,18 @@ async def test_a_draining_gateway_is_unready_and_serves_on_until_it_is_told_to_g
                 assert response.status == 200
                 assert (response.headers.get("connection") == "close") is is_draining
         assert (await Client(http, gateway.url, key).stream("stream-20-5", max_tokens=100))[1][-1][0] == "done"
-        stream = asyncio.ensure_future(client.stream("stream-200-20", max_tokens=100))
+        if server == "hypercorn":  # both replies say `connection: close` to HTTP/1, which HTTP/2 does not know
+            assert await status_by_http_2(gateway, "GET", "/api/health") == "503"
+            long = {"authorization": "Bearer nonsense", "content-length": "7000000"}
+            assert await status_by_http_2(gateway, "POST", "/v1/chat/completions", **long) == "401"
+        stream = asyncio.ensure_future(client.stream("stream-200-20", max_tokens=120))
         async with asyncio.timeout(60):
             while vendor.delivered < 30:
                 await asyncio.sleep(0.02)
-            while await health_of(http, gateway) == 503:  # a signal that comes within a second counts as the same one
-                gateway.process.send_signal(signal.SIGTERM)
-                await asyncio.sleep(0.3)
+            await asyncio.sleep(SAME_S)  # a signal that comes sooner counts as the same one
+            gateway.process.send_signal(signal.SIGTERM)
+            while await health_of(http, gateway) == 503:
+                await asyncio.sleep(0.05)
         assert (await stream)[1][-1][0] == "done"
     assert await asyncio.to_thread(gateway.process.wait, 60) == 0
     await assert_books_balance(pool)
