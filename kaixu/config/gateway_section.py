@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -94,6 +94,11 @@ class GatewaySection(Section):
     server: Literal["hypercorn", "granian"] = Field(
         default="hypercorn",
         description="the HTTP server; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
+    )
+    processes: Literal["auto"] | Annotated[Whole, Field(ge=1, le=256)] = Field(
+        default=1,
+        description="worker processes behind one port; `auto`: one for each core, if the database has connections for "
+        "them; from 2 on a supervisor starts them; read at start, and at `kaixu restart`",
     )
     grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may continue after SIGTERM")
     body_limit_bytes: Whole = Field(

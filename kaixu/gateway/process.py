@@ -62,7 +62,6 @@ from kaixu.ops.sealing import sealer_of
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError, Unprocessable
 from kaixu.plugin.hookspecs import Event
-from kaixu.plugin.scratch import sweep
 from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.blob_files import BlobFiles
 from kaixu.store.blobs import Blobs, open_blobs
@@ -84,11 +83,12 @@ from .alerting import Alerting
 from .app import Application, create_app
 from .background import start_background
 from .books import declare_books
-from .claim import Claim, ReloadOutcome
+from .claim import Presence, ReloadOutcome
 from .gauges import Gauges
 from .heartbeat import Heartbeat, until_next_minute_s
 from .price_ids import price_ids
 from .reload import reload
+from .scratch import ScratchFolder
 from .servers import require_server
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ class Gateway:
     worker: Worker
     services: Services
     recovery: Recovery
+    scratch: ScratchFolder
     app: Application
 
     def __init__(self, settings: Settings, secrets: Secrets, *, log_writer: LogWriter | None = None) -> None:
@@ -132,7 +133,7 @@ class Gateway:
         self.reloading = asyncio.Lock()
         self.plan_names: frozenset[str] = frozenset()
         self.retired: list[Catalog] = []  # replaced by a reload; calls that began before it still use them
-        self.folder: Claim | None = None  # the data folder's lock, set by the command
+        self.folder: Presence | None = None  # where it is known, set by the command
         self.stop_at: float | None = None  # by the loop's clock: the end of the running calls' grace period
 
     async def open(self) -> None:
@@ -145,7 +146,7 @@ class Gateway:
         self.started_with = document.gateway
         self.blobs = open_blobs(document.gateway.blobs, self.settings.kaixu_home)
         self.blob_files = BlobFiles(self.blobs, lambda: self.pool)
-        await asyncio.to_thread(sweep, self.settings.kaixu_home / SCRATCH)
+        self.scratch = await asyncio.to_thread(ScratchFolder, self.settings.kaixu_home / SCRATCH, str(self.owner))
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
         await self.open_pools(dsn, document.gateway.database)
@@ -229,7 +230,7 @@ class Gateway:
             open_transport(),
             self.observers,
             public_transport=open_public_transport(),
-            scratch=settings.kaixu_home / SCRATCH,
+            scratch=self.scratch.path,
             cache=ResponseCache(self.pool, self.sealer),
             databases=self.databases,
             sealer=self.sealer,
@@ -433,6 +434,7 @@ class Gateway:
         await self.services.gate.public_transport.aclose()
         await self.monitor.flush()
         await self.close_pools()
+        self.scratch.close()
 
     async def close_pools(self) -> None:
         """Disconnect from the database."""

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hypercorn.typing import (
     ASGIReceiveCallable,
@@ -23,6 +24,9 @@ from kaixu.ops.tasks import Tasks
 from kaixu.plugin.errors import PluginError
 
 from .app import Application
+
+if TYPE_CHECKING:
+    from granian.server.embed import Server
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
@@ -63,10 +67,13 @@ class ServedGateway(Protocol):
         ...
 
 
-Serve = Callable[[ServedGateway, str, int, UntilStopped], Awaitable[None]]
+#: The last argument is a bound socket to listen on, in place of the host and port.
+Serve = Callable[[ServedGateway, str, int, UntilStopped, socket.socket | None], Awaitable[None]]
 
 
-async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
+async def hypercorn(
+    gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped, bound: socket.socket | None = None
+) -> None:
     """Serve with Hypercorn. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
@@ -75,6 +82,8 @@ async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped:
     stay_with_http_1()
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    if bound is not None:
+        config.bind = [f"fd://{bound.detach()}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
@@ -122,16 +131,19 @@ def stay_with_http_1() -> None:
         H11Protocol._check_protocol = only_http_2_from_the_start  # type: ignore[method-assign]
 
 
-async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
+async def granian(
+    gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped, bound: socket.socket | None = None
+) -> None:
     """Serve with Granian. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
-    # Granian listens in its own thread and only logs failures, so the address is tried first.
-    probe = await asyncio.start_server(lambda *_: None, host, port)
-    probe.close()
-    await probe.wait_closed()
+    if bound is None:
+        # Granian listens in its own thread and only logs failures, so the address is tried first.
+        probe = await asyncio.start_server(lambda *_: None, host, port)
+        probe.close()
+        await probe.wait_closed()
     app = CountingApp(gateway.app)
     server = Server(
         app,
@@ -145,6 +157,9 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
         backpressure=MAX_CONNECTIONS,
         log_enabled=False,
     )
+    if bound is not None:
+        bound.listen(BACKLOG)
+        listen_on(server, bound)
     serving = asyncio.ensure_future(server.serve())
     stopping = asyncio.ensure_future(until_stopped())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -160,6 +175,17 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=LAST_REPLIES_S)
     await gateway.close()
+
+
+def listen_on(server: Server, bound: socket.socket) -> None:
+    """Make an embedded Granian accept from a socket that is bound already, for which it has no setting."""
+    from granian._granian import SocketHolder
+
+    def take_socket() -> None:
+        server._ssp = None
+        server._shd = SocketHolder(bound.detach(), False, BACKLOG)  # type: ignore[call-arg, assignment]
+
+    server._init_shared_socket = take_socket  # type: ignore[method-assign]
 
 
 #: The reply to a body that cannot be read. Granian reports it to the application as a disconnect, and would answer 500.
