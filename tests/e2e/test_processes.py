@@ -96,7 +96,9 @@ async def test_caps_and_rates_are_exact_and_any_worker_tells_the_figures_of_all(
     for _ in range(6):
         found = await figures(http, gateway)
         assert sum(value for labels, value in found["kaixu_calls_total"] if labels["end"] == "complete") == settled
-        histogram = [value for labels, value in found["kaixu_vendor_try_seconds_count"] if labels["outcome"] == "answered"]
+        histogram = [
+            value for labels, value in found["kaixu_vendor_try_seconds_count"] if labels["outcome"] == "answered"
+        ]
         assert sum(histogram) == settled
         assert [labels for labels, _ in found["kaixu_calls_limit"]] == [{"worker": str(slot)} for slot in range(3)]
         assert [labels for labels, _ in found["kaixu_jobs_waiting"]] == [{}]
@@ -133,7 +135,7 @@ async def with_load(client: Client, work: Callable[[], Awaitable[None]]) -> list
     return results
 
 
-@pytest.mark.parametrize("server", ["hypercorn", "granian"])
+@pytest.mark.parametrize("server", ["hypercorn"])
 async def test_a_killed_worker_is_replaced_and_a_restart_of_all_loses_no_call(
     server: str, start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
 ) -> None:
