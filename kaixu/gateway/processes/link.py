@@ -74,12 +74,15 @@ class Link:
     async def ask(self, about: str) -> Message | None:
         """Ask for `workers`, or for `figures` too; None if the supervisor does not answer."""
         self.asked += 1
-        waiting = self.waiting[self.asked] = asyncio.get_running_loop().create_future()
-        self.channel.send({"is": "question", "id": self.asked, "about": about})
+        number = self.asked
+        waiting = self.waiting[number] = asyncio.get_running_loop().create_future()
+        self.channel.send({"is": "question", "id": number, "about": about})
+        answer: Message | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
-                return await waiting
-        return None
+                answer = await waiting
+        self.waiting.pop(number, None)
+        return answer
 
     async def workers(self) -> list[dict[str, Any]] | None:
         """The workers of this gateway; None if the supervisor does not answer."""
