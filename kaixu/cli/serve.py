@@ -25,6 +25,7 @@ from kaixu.gateway.process import Gateway
 from kaixu.gateway.processes.worker import Worker
 from kaixu.gateway.reload import config_notes, states_of
 from kaixu.gateway.servers import SERVERS
+from kaixu.gateway.stopping import StopSignals
 from kaixu.plugin.errors import KaixuError, PluginError
 
 from .examples import example
@@ -90,12 +91,12 @@ async def serve_until_stopped(
 ) -> None:
     """Open the gateway, listen, and stop in order. `worker`: of a gateway with several processes."""
     loop = asyncio.get_running_loop()
-    stop, changed = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    signals, changed = StopSignals(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, signals.terminate)
+    loop.add_signal_handler(signal.SIGINT, signals.interrupt)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     if worker is not None:
-        worker.begin(gateway, stop=stop.set, reload=changed.set)
+        worker.begin(gateway, stop=signals.interrupt, reload=changed.set)
     await gateway.open()
     gateway.folder = claim
     if worker is not None:
@@ -122,8 +123,11 @@ async def serve_until_stopped(
             begin_greeting()
         else:
             worker.link.greet = begin_greeting
-        await stop.wait()
+        await signals.begun.wait()
+        gateway.drain()
+        await signals.drain(gateway.services.gateway.drain_s)
         gateway.stop_soon()
+        gateway.tasks.spawn(leave_on_signal(gateway, signals), "stop")
 
     try:
         await SERVERS[gateway.started_with.server](
@@ -136,6 +140,12 @@ async def serve_until_stopped(
         ) from None
     finally:
         claim.hide()
+
+
+async def leave_on_signal(gateway: Gateway, signals: StopSignals) -> None:
+    """End the grace period of running calls if a further signal asks for it."""
+    await signals.now.wait()
+    gateway.stop_now()
 
 
 async def reload_on_signal(gateway: Gateway, changed: asyncio.Event) -> None:

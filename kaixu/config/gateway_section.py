@@ -100,7 +100,16 @@ class GatewaySection(Section):
         description="worker processes behind one port; `auto`: one for each core, if the database has connections for "
         "them; from 2 on a supervisor starts them; read at start, and at `kaixu restart`",
     )
-    grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may continue after SIGTERM")
+    drain_s: Whole = Field(
+        default=0,
+        ge=0,
+        le=600,
+        description="how long, after SIGTERM, calls are still taken while `/api/health` answers 503, so that balancers "
+        "find another gateway first; then `grace_s` begins",
+    )
+    grace_s: Whole = Field(
+        default=25, ge=0, le=600, description="how long running calls may continue after SIGTERM and the drain"
+    )
     body_limit_bytes: Whole = Field(
         default=8 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
     )

@@ -135,7 +135,7 @@ async def with_load(client: Client, work: Callable[[], Awaitable[None]]) -> list
     return results
 
 
-@pytest.mark.parametrize("server", ["hypercorn"])
+@pytest.mark.parametrize("server", ["hypercorn", "granian"])
 async def test_a_killed_worker_is_replaced_and_a_restart_of_all_loses_no_call(
     server: str, start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
 ) -> None:

@@ -27,15 +27,14 @@ PUSH_S = 5.0
 class Link:
     """The channel of one worker.
 
-    `stop` is called when the gateway has to stop: its supervisor has ended. `retire`: another process has taken this
-    one's place. `reload` and `greet`: as they say. `figures`: this process' metrics.
+    `stop` is called when another process has taken this one's place, or when the supervisor has ended. `reload` and
+    `greet`: as they say. `figures`: this process' metrics.
     """
 
     def __init__(self, slot: int, channel: Channel) -> None:
         self.slot = slot
         self.channel = channel
         self.stop: Callable[[], None] = lambda: None
-        self.retire: Callable[[], None] = lambda: None
         self.reload: Callable[[], None] = lambda: None
         self.greet: Callable[[], None] = lambda: None
         self.figures: Callable[[], list[Family]] = list
@@ -50,7 +49,7 @@ class Link:
                 case "reload":
                     self.reload()
                 case "retire":
-                    self.retire()
+                    self.stop()
                 case "greet":
                     self.greet()
                 case "collect":

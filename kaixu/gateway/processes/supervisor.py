@@ -134,13 +134,16 @@ class Supervisor:
         task.add_done_callback(log_failure)
         return task  # type: ignore[no-any-return]
 
-    async def start_worker(self, slot: int) -> WorkerProcess:
-        """Fork a worker. Raises `TemplateEnded` if there is nothing to fork from."""
-        if slot not in self.sockets:
+    async def start_worker(self, slot: int, listening: socket.socket | None = None) -> WorkerProcess:
+        """Fork a worker that listens on its slot's socket, or on another one.
+
+        Raises `TemplateEnded` if there is nothing to fork from, and `OSError` if the port is in use.
+        """
+        if listening is None and slot not in self.sockets:
             self.sockets[slot] = bind_one(self.plan.host, self.plan.port)
         ours, theirs = socket.socketpair()
         with theirs:
-            descriptors = self.sockets[slot].fileno(), theirs.fileno()
+            descriptors = (listening or self.sockets[slot]).fileno(), theirs.fileno()
             try:
                 process = await self.template.fork(Fork(slot), descriptors)
             except TemplateEnded:
@@ -351,12 +354,18 @@ class Supervisor:
         async with self.locks[slot]:
             old = self.current.get(slot)
             try:
-                new = await self.start_worker(slot)
+                # Its own: the old process closes its socket in an order that loses no connection.
+                listening = bind_one(self.plan.host, self.plan.port)
+                new = await self.start_worker(slot, listening)
             except (TemplateEnded, OSError) as error:
                 log.error("worker %d cannot be started: %s", slot, error)
                 return False
             if not await new.starts():
+                listening.close()
                 return False
+            if (before := self.sockets.pop(slot, None)) is not None:
+                before.close()
+            self.sockets[slot] = listening
             self.current[slot] = new
             self.failures[slot] = 0
         if old is not None and not old.ended.is_set():

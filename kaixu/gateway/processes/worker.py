@@ -28,16 +28,10 @@ class Worker:
         self.link = link
         self.supervisor = supervisor  # its process id
         self.listening = listening
-        self.is_replaced = False  # another process accepts from the same socket
 
     def begin(self, gateway: Gateway, *, stop: Callable[[], None], reload: Callable[[], None]) -> None:
         """Follow the supervisor."""
-
-        def retire() -> None:
-            self.is_replaced = True
-            stop()
-
-        self.link.stop, self.link.retire, self.link.reload = stop, retire, reload
+        self.link.stop, self.link.reload = stop, reload
         self.link.figures = lambda: snapshot(gateway.metrics.registry.collect())
         self.running = asyncio.ensure_future(self.link.run())  # to the very end: figures of the last calls are sent
 
