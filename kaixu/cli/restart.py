@@ -24,9 +24,9 @@ def restart(
     wait: float = typer.Option(600.0, min=0, max=7200, help="How many seconds to wait for the result."),
     as_json: AsJson = False,
 ) -> None:
-    """Replace the worker processes by new ones of the code and kaixu.yaml on the disk, one after the other.
+    """Replace the worker processes one by one, while the gateway serves.
 
-    The port stays open, and running calls have `gateway.grace_s` to end. Exit 1 if a new worker does not start: the
+    The new ones have the code and kaixu.yaml that are on the disk. The port stays open, and running calls have `gateway.grace_s` to end. Exit 1 if a new worker does not start: the
     others then stay. Only for a gateway with several processes.
     """
     outcome = request_restart(wait)
