@@ -26,8 +26,9 @@ def restart(
 ) -> None:
     """Replace the worker processes one by one, while the gateway serves.
 
-    The new ones have the code and kaixu.yaml that are on the disk. The port stays open, and running calls have `gateway.grace_s` to end. Exit 1 if a new worker does not start: the
-    others then stay. Only for a gateway with several processes.
+    The new ones have the code and kaixu.yaml that are on the disk. The port stays open, and running calls have
+    `gateway.grace_s` to end. Exit 1 if a new worker does not start: the others then stay. Only with several
+    processes.
     """
     outcome = request_restart(wait)
     if outcome.refused is not None:
