@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,9 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kaixu.gateway.claim import About, read_about
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
-from tests.support.process import Client, Process
+from tests.support.postgres_proxy import PostgresProxy
+from tests.support.process import Client, Process, config_for
+from tests.support.vendor import Vendor
 
-from .conftest import Start
+from .conftest import MODELS, Start
 
 TOKEN = "metrics-token-for-tests"
 FEW = "database: {money: 2, general: 3, searches: 1, reports: 1}"
@@ -147,20 +152,14 @@ async def test_a_killed_worker_is_replaced_and_a_restart_of_all_loses_no_call(
 
     # kill -9 of one worker, with streams in both: its own end, and their holds are released; the other goes on.
     streams = [asyncio.ensure_future(client.stream("stream-3000-20", max_tokens=3000)) for _ in range(12)]
-    for _ in range(600):
-        if await pool.fetchval("select count(*) from kaixu.reservation") == 12:
-            break
-        await asyncio.sleep(0.05)
+    await held(pool, 12)
     os.kill(before.workers[1].pid, signal.SIGKILL)
     await until(lambda: all_serve(gateway, 2) and about(gateway).workers[1].pid != before.workers[1].pid, "replaced")
     assert about(gateway).workers[0].pid == before.workers[0].pid
     for stream in streams:
         stream.cancel()
     await asyncio.wait(streams)
-    for _ in range(600):
-        if await pool.fetchval("select count(*) from kaixu.reservation") == 0:
-            break
-        await asyncio.sleep(0.05)
+    await held(pool, 0)
     await assert_books_balance(pool)
     found = await figures(http, gateway)
     assert found["kaixu_worker_restarts_total"] == [({}, 1)]
@@ -179,10 +178,7 @@ async def test_a_killed_worker_is_replaced_and_a_restart_of_all_loses_no_call(
 
     # A stream that runs when the gateway is told to stop comes to its end.
     last = asyncio.ensure_future(client.stream("stream-50-5", max_tokens=50))
-    for _ in range(600):
-        if await pool.fetchval("select count(*) from kaixu.reservation"):
-            break
-        await asyncio.sleep(0.05)
+    await held(pool, 1)
     assert await gateway.stop() == 0
     status, frames = await last
     assert (status, frames[-1][0]) == (200, "done")
@@ -212,10 +208,7 @@ async def test_a_reload_reaches_all_workers_and_a_killed_supervisor_leaves_none(
     client = Client(http, gateway.url, key)
     workers = about(gateway).workers
     running = asyncio.ensure_future(client.stream("stream-50-5", max_tokens=50))
-    for _ in range(600):
-        if await pool.fetchval("select count(*) from kaixu.reservation"):
-            break
-        await asyncio.sleep(0.05)
+    await held(pool, 1)
     gateway.kill()
     status, frames = await running
     assert (status, frames[-1][0]) == (200, "done")
@@ -237,3 +230,79 @@ def is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_fewer_workers_settle_what_workers_that_are_gone_have_spooled(
+    tmp_path: Path, dsn: str, vendor: Vendor, pool: asyncpg.Pool, http: aiohttp.ClientSession
+) -> None:
+    async with PostgresProxy(dsn) as proxy:
+        config = config_for(vendor.url, *MODELS, gateway=f"processes: 2, {FEW}")
+        gateway = Process(tmp_path / "gateway", proxy.dsn, config)
+        await gateway.start()
+        before = await serving(gateway, 2)
+        customer_id = await customer(pool)
+        _, key = await virtual_key(pool, customer_id)
+        client = Client(http, gateway.url, key)
+        streams = [asyncio.ensure_future(client.stream("stream-200-20", max_tokens=200)) for _ in range(10)]
+        await held(pool, 10)
+        assert proxy.server is not None
+        port = proxy.server.sockets[0].getsockname()[1]
+        proxy.server.close()
+        for writer in proxy.clients:
+            writer.transport.abort()
+        ended = await asyncio.gather(*streams)
+        assert [(status, frames[-1][0]) for status, frames in ended] == [(200, "done")] * 10
+        assert list((gateway.home / "spool").glob("*.jsonl"))
+        gateway.kill()
+        for one in before.workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
+        await until(lambda: not any(is_alive(one.pid) for one in before.workers), "workers end")
+        gateway.config.write_text(config.replace("processes: 2", "processes: 1"))
+        proxy.server = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
+        await gateway.start()
+        await until(lambda: not list((gateway.home / "spool").glob("*.jsonl")), "the spool is settled")
+        assert await spent_and_held(pool, customer_id) == (10 * (14_000 + 200 * 2_000), 0)
+        await assert_books_balance(pool)
+        await gateway.stop()
+
+
+async def held(pool: asyncpg.Pool, count: int) -> None:
+    """Wait until so many calls are in flight."""
+    for _ in range(1200):
+        if await pool.fetchval("select count(*) from kaixu.reservation") == count:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"never: {count} calls in flight")
+
+
+@pytest.mark.parametrize(
+    ("words", "gateway", "told"),
+    [
+        (("--processes", "0"), "", "neither `auto` nor a number from 1 to 256"),
+        (("--processes", "many"), "", "neither `auto` nor a number from 1 to 256"),
+        ((), "processes: 0", "processes"),
+        ((), "processes: several", "processes"),
+    ],
+    ids=["option-zero", "option-word", "file-zero", "file-word"],
+)
+async def test_a_number_of_processes_that_is_none_is_one_clear_error(
+    words: tuple[str, ...], gateway: str, told: str, tmp_path: Path, dsn: str
+) -> None:
+    process = Process(tmp_path, dsn, config_for("http://127.0.0.1:1/v1", "ok", gateway=gateway))
+    ended = await process.command("serve", *words)
+    assert ended.returncode == 1
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_port_in_use_is_one_clear_error(tmp_path: Path, dsn: str) -> None:
+    process = Process(tmp_path, dsn, config_for("http://127.0.0.1:1/v1", "ok", gateway="processes: 2"))
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # also one that would share it
+        taken.bind(("127.0.0.1", process.port))
+        taken.listen()
+        ended = await process.command("serve")
+    assert ended.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{process.port}" in ended.stderr
+    assert "Traceback" not in ended.stderr
