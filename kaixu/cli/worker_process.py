@@ -25,6 +25,7 @@ def run_worker(slot: int, listening: int, channel: int, supervisor: int, *, dev:
         link = Link(slot, await Channel.over(socket.socket(fileno=channel)))
         worker = Worker(link, socket.socket(fileno=listening), supervisor)
         await serve_until_stopped(gateway, link, *settings.host_and_port, dev=dev, as_json=as_json, worker=worker)
+        await link.flush()
 
     with start_errors(), event_loop() as runner:
         runner.run(work())

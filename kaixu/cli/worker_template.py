@@ -49,6 +49,8 @@ def begin_worker(slot: int, listening: int, channel: int) -> None:
     from kaixu.cli import run_command
     from kaixu.cli.worker_process import run_worker
 
+    for descriptor in (listening, channel):
+        os.set_inheritable(descriptor, False)
     os.setpgid(0, 0)
     options = sys.argv[1:-2]
     dev, as_json = "--dev" in options, "--json" in options

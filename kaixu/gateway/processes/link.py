@@ -97,6 +97,13 @@ class Link:
         """Tell the supervisor the outcome of a reload."""
         self.channel.send({"is": "reloaded", "outcome": msgspec.to_builtins(outcome)})
 
+    async def flush(self) -> None:
+        """Wait until everything is sent, since figures are larger than what a socket holds."""
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(ANSWER_S):
+                self.channel.writer.transport.set_write_buffer_limits(0)
+                await self.channel.writer.drain()
+
     def hide(self) -> None:
         """Send the last figures."""
         self.send_figures()
