@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
     Field,
@@ -10,6 +10,7 @@ from pydantic import (
 
 from .database import DatabaseSection
 from .values import (
+    Processes,
     Seconds,
     Section,
     TimeZone,
@@ -95,7 +96,7 @@ class GatewaySection(Section):
         default="hypercorn",
         description="the HTTP server; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
     )
-    processes: Literal["auto"] | Annotated[Whole, Field(ge=1, le=256)] = Field(
+    processes: Processes = Field(
         default=1,
         description="worker processes behind one port; `auto`: one for each core, if the database has connections for "
         "them; from 2 on a supervisor starts them; read at start, and at `kaixu restart`",

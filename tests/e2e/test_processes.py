@@ -281,8 +281,8 @@ async def held(pool: asyncpg.Pool, count: int) -> None:
     [
         (("--processes", "0"), "", "neither `auto` nor a number from 1 to 256"),
         (("--processes", "many"), "", "neither `auto` nor a number from 1 to 256"),
-        ((), "processes: 0", "processes"),
-        ((), "processes: several", "processes"),
+        ((), "processes: 0", "must be auto, or a whole number from 1 to 256"),
+        ((), "processes: several", "must be auto, or a whole number from 1 to 256"),
     ],
     ids=["option-zero", "option-word", "file-zero", "file-word"],
 )
