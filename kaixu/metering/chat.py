@@ -76,9 +76,10 @@ def admit_chat(
     return gate.priced_admission(deployment, offer_of)
 
 
-async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
+async def chat_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
     """The answer of one of the model's deployments, within their time limits, ended when the budget is spent.
 
+    `plain`: the client gets nothing before the end, so the vendor may answer in one piece (see `PlainAnswers`).
     Yields nothing before a deployment has begun to answer: until then another one can be tried. Every exception of a
     plugin becomes a `KaixuError`. Sets `ticket.end_reason` to "budget_cut" if the stream was ended for its cost.
     """
@@ -95,7 +96,7 @@ async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEven
                 yield event
             return
     answer: list[ChatEvent] = []
-    async with aclosing(vendor_events(gate, ticket)) as events:
+    async with aclosing(vendor_events(gate, ticket, plain=plain)) as events:
         async for event in events:
             if request_hash is not None:
                 answer.append(event)
@@ -104,7 +105,7 @@ async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEven
         gate.cache.store(ticket, request_hash, answer)
 
 
-async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
+async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
     """As `chat_events`, without the cache."""
     request = ticket.request
     deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
@@ -116,7 +117,15 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
         with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt:
             async with translate_errors(ticket, one):
                 assert one.lane is not None
-                return await wait_for_output(one.lane.chat(with_vendor_model(request, one), wire), attempt)
+                asked = with_vendor_model(request, one)
+                if plain and gate.plain_answers.can_ask(one, asked):
+                    ticket.asked_plain = True
+                    beginning = wait_for_output(one.lane.chat_plain(asked, wire), attempt)
+                    opened = await gate.plain_answers.begin(one, beginning, wire.note)
+                    if opened is not None:
+                        return opened
+                ticket.asked_plain = False
+                return await wait_for_output(one.lane.chat(asked, wire), attempt)
 
     async with translate_errors(ticket, ticket.deployment):
         with Deadline(deadline):

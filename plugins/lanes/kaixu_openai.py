@@ -77,7 +77,7 @@ class OpenAIOptions(KeyOptions):
 
 
 class OpenAI(Lane):
-    """Translates to OpenAI's Chat Completions API and back; the vendor's response is always streamed."""
+    """Translates to OpenAI's Chat Completions API and back."""
 
     keys: Keys
 
@@ -125,8 +125,17 @@ class OpenAI(Lane):
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
 
-    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        outgoing = self.outgoing(self.chat_url, self.body(request))
+    def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        return self.events(self.body(request), request, wire)
+
+    def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        body = self.body(request)
+        body.pop("stream_options", None)
+        return self.events(body | {"stream": False}, request, wire)
+
+    async def events(self, body: dict[str, Any], request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        """The events of the answer to `body`, in whatever form the vendor sends it."""
+        outgoing = self.outgoing(self.chat_url, body)
         reader = CompletionReader(wire.note, native=request.native is not None, ended=wire.finished)
         async with wire.send(outgoing) as response:
             answer = AnswerReader(response, wire.note)
