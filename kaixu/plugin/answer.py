@@ -53,9 +53,14 @@ class AnswerReader:
 
     async def documents(self) -> AsyncGenerator[Document, None]:
         """The documents of the response, up to its end or `[DONE]`. Raises `UpstreamError` if it is too large."""
+        start = await self.first_chunk()
+        if (whole := self.whole_in(start)) is not None:
+            self.streamed, self.has_pieces = False, True
+            yield Document("message", whole)
+            return
         joiner = Joiner()
         events: list[str] = []
-        async for event, data in self.pieces():
+        async for event, data in self.pieces(start):
             if b"[DONE]" in data[:16] and data.strip() == b"[DONE]":
                 self.done = True
                 break
@@ -82,14 +87,28 @@ class AnswerReader:
                 async for _ in self.chunks:
                     pass
 
-    async def pieces(self) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Name and data of each event; lines and single documents have the name "message"."""
+    async def first_chunk(self) -> bytes:
+        """The beginning of the body, at least its first character that is not white space."""
         start = b""
         async for chunk in self.chunks:
             start += chunk
             if chunk.strip(LEADING):
                 break
             start = start[-len(LEADING) :]  # only white space so far
+        return start
+
+    def whole_in(self, start: bytes) -> dict[str, Any] | None:
+        """The document, where it is all of the body and came in one chunk: the usual case of a short answer."""
+        if start[:1] != b"{" or self.response.headers.get("content-length") != str(len(start)):
+            return None
+        try:
+            document = msgspec.json.decode(start)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return document if isinstance(document, dict) else None
+
+    async def pieces(self, start: bytes) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Name and data of each event; lines and single documents have the name "message"."""
         self.streamed = start.lstrip(LEADING)[:1] not in (b"{", b"[")
         pieces = self.events(start) if self.streamed else self.json_pieces(start)
         async for piece in pieces:

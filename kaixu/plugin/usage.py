@@ -24,6 +24,7 @@ Names are compared without case and separators: `promptTokens` equals `prompt_to
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -98,7 +99,10 @@ class Figures(Struct):
     tool_prompts_beside: int = 0
 
     def __bool__(self) -> bool:
-        return any(msgspec.structs.astuple(self))
+        return self != NOTHING
+
+
+NOTHING = Figures()
 
 
 def usage_of(answer: object) -> Usage | None:
@@ -195,6 +199,12 @@ def figures_in(answer: object) -> Figures:
     found = Figures()
     if not isinstance(answer, dict) or not may_have_usage(answer):
         return found
+    usual = answer.get("usage")
+    if isinstance(usual, dict):  # nearly always all that there is
+        found = figures_of(usual)
+        if found.input and found.output:
+            return found
+        found = Figures()
     for place in places_in(answer):
         reported = figures_of(place)
         if not reported:
@@ -292,9 +302,21 @@ def details_of(named: Fields, names: tuple[str, ...]) -> Fields:
 
 def first(named: Fields, names: tuple[str, ...]) -> int:
     """The first figure under one of `names`; 0 if there is none."""
-    return next((figure for name in names if name in named and (figure := number_of(named[name]))), 0)
+    for name in names:
+        if name in named and (figure := number_of(named[name])):
+            return figure
+    return 0
 
 
 def plain(fields: Fields) -> Fields:
     """The fields, with names in lower case without separators."""
-    return {name.replace("_", "").replace("-", "").replace(".", "").lower(): value for name, value in fields.items()}
+    return {usual_name(name) if len(name) < 64 else plain_name(name): value for name, value in fields.items()}
+
+
+def plain_name(name: str) -> str:
+    """A name in lower case without separators."""
+    return name.replace("_", "").replace("-", "").replace(".", "").lower()
+
+
+#: Vendors use few names, and each of them in every answer.
+usual_name = lru_cache(maxsize=1024)(plain_name)

@@ -147,7 +147,7 @@ def test_a_lane_that_does_not_is_caught_and_told_why(kind: type[Good], says: str
 
 def test_a_lane_of_another_protocol_must_say_how_its_vendor_answers() -> None:
     class Other(Good):
-        native = None
+        native: str | None = None
 
     assert any("return the vendor's answer in one piece in `says_plain`" in one for one in wrongs(Other))
 
