@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: chromium help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare soak docs screens wheel locks clean
+.PHONY: chromium help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare profile soak docs screens wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -86,6 +86,9 @@ bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and ng
 	@$(BIN)/python -m bench.embeddings
 	@$(BIN)/python -m bench.routing
 	@$(BIN)/python -m bench.tail
+
+profile: $(VENV)/test.stamp ## where the time of a plain call goes, by room and library: bench/PROFILE.md (SERVER=hypercorn, CONNECTIONS=1, STREAM=1)
+	@$(BIN)/python -m bench.profile
 
 bench-compare: $(VENV)/test.stamp ## another checkout (OTHER=folder, with a .venv) and this one under the same load, in turn: bench/COMPARE.md
 	@$(BIN)/python -m bench.compare $(OTHER)

@@ -24,6 +24,7 @@ import psutil
 
 from bench.beside import beside
 from bench.load import ROUNDS, SECONDS, nginx, table, wait_for, wrk
+from bench.stage import config
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import migrate
 from kaixu.store.pool import open_pool
@@ -35,20 +36,6 @@ HERE = Path(__file__).parent
 WITH_OTHERS = os.environ.get("BENCH_OTHERS", "1") != "0"
 NOT_MEASURED = "Not measured in this run (`BENCH_OTHERS=0`)."
 CALLS_FOR_MEMORY = int(os.environ.get("BENCH_MEMORY_CALLS", "100000"))
-
-
-def config(upstream: str) -> str:
-    """One lane with everything that admission checks switched on."""
-    return f"""
-lanes:
-  up:
-    plugin: openai
-    base_url: {upstream}/v1
-    api_key: vendor-key
-    models:
-      up-chat: {{type: chat, price: {{input: 0.1965, output: 0.786}}, cost: {{input: 0.15, output: 0.6}}}}
-      stream-50-20: {{type: chat, price: {{input: 0.1965, output: 0.786}}}}
-"""
 
 
 async def streams(url: str, key: str, count: int = 200, deltas: int = 50) -> tuple[float, float]:

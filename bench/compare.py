@@ -23,8 +23,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import psutil
 
-from bench.__main__ import config
 from bench.load import ROUNDS, SECONDS, nginx, table, wrk
+from bench.stage import config
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.pool import open_pool
 from tests.support.money import customer, virtual_key
