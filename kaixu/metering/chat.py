@@ -77,7 +77,7 @@ def admit_chat(
     return gate.priced_admission(deployment, offer_of)
 
 
-async def chat_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
+def chat_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
     """The answer of one of the model's deployments, within their time limits, ended when the budget is spent.
 
     `plain`: the client gets nothing before the end, so the vendor may answer in one piece (see `PlainAnswers`).
@@ -85,7 +85,16 @@ async def chat_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) ->
     plugin becomes a `KaixuError`. Sets `ticket.end_reason` to "budget_cut" if the stream was ended for its cost.
     """
     request_hash = gate.cache.request_hash(ticket)
-    if request_hash is not None and ticket.cache_control == "":
+    if request_hash is None:
+        return vendor_events(gate, ticket, plain=plain)
+    return cached_events(gate, ticket, request_hash, plain=plain)
+
+
+async def cached_events(
+    gate: Gate, ticket: ChatTicket, request_hash: bytes, *, plain: bool
+) -> AsyncGenerator[ChatEvent, None]:
+    """As `chat_events`, from the cache or for it."""
+    if ticket.cache_control == "":
         cached = await gate.cache.find(ticket, request_hash)
         if cached is not None:
             ticket.answer_from_cache(
@@ -99,10 +108,9 @@ async def chat_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) ->
     answer: list[ChatEvent] = []
     async with aclosing(vendor_events(gate, ticket, plain=plain)) as events:
         async for event in events:
-            if request_hash is not None:
-                answer.append(event)
+            answer.append(event)
             yield event
-    if request_hash is not None and ticket.cache_control != "no-store":
+    if ticket.cache_control != "no-store":
         gate.cache.store(ticket, request_hash, answer)
 
 

@@ -21,6 +21,13 @@ class VendorResponse(httpx.Response):
 
     most_bytes = MOST_WHOLE_BYTES
 
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it comes. It is never compressed, so nothing needs to be decoded on the way."""
+        if chunk_size is not None or hasattr(self, "_content"):
+            return super().aiter_bytes(chunk_size)
+        assert isinstance(self.stream, httpx.AsyncByteStream)
+        return aiter(self.stream)
+
     async def aread(self) -> bytes:
         """The whole body. Raises `UpstreamError` when it is larger than `most_bytes`."""
         if not hasattr(self, "_content"):
@@ -52,14 +59,10 @@ def bounded_response(response: httpx.Response, request: httpx.Request) -> Vendor
             "the vendor compressed its answer, which the gateway did not accept",
             hint="Tell your operator.",
         )
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    return VendorResponse(
-        response.status_code,
-        headers=response.headers,
-        stream=response.stream,
-        request=request,
-        extensions=response.extensions,
-    )
+    response.__class__ = VendorResponse  # it is ours alone, and building another one takes longer than the rest
+    response.request = request
+    assert isinstance(response, VendorResponse)
+    return response
 
 
 class PacedStream(httpx.AsyncByteStream):

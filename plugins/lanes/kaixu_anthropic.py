@@ -36,6 +36,7 @@ from kaixu.plugin import (
     as_written,
     hookimpl,
     object_of,
+    post,
     until_end,
 )
 
@@ -116,7 +117,7 @@ class Anthropic(Lane):
         body = translate(request, hour_cache=self.hour_cache) if native is None else native.body
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": stream}
         reader = MessagesReader(wire.note, native=request.native is not None, ended=wire.finished)
-        outgoing = httpx.Request("POST", self.url, headers=self.headers_for(native), content=ENCODER.encode(body))
+        outgoing = post(self.url, self.headers_for(native), ENCODER.encode(body))
         async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
             async for document in until_end(answer.documents(), reader.finished):

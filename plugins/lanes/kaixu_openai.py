@@ -35,6 +35,7 @@ from kaixu.plugin import (
     Usage,
     Wire,
     hookimpl,
+    post,
     until_end,
     vectors_in,
 )
@@ -157,7 +158,7 @@ class OpenAI(Lane):
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         """A signed request to `url`, the address of chats or of embeddings."""
-        return self.keys.sign(httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body)))
+        return self.keys.sign(post(url, self.headers, ENCODER.encode(body)))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The body of a Chat Completions request, without fields that are not set."""

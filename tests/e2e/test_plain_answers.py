@@ -96,6 +96,7 @@ async def last_event(pool: asyncpg.Pool) -> dict[str, Any]:
         "select input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, cost_nusd, vendor_cost_nusd,"
         " usage_source, end_reason from kaixu.usage_event order by settled_at desc, id desc limit 1"
     )
+    assert row is not None
     return dict(row)
 
 

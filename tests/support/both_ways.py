@@ -19,7 +19,7 @@ from aiohttp import web
 SECRET = "org-of-the-operator"
 WORDS = ("The capital ", "of Italy ", "is Rome.")
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Rome"}'}}
-CHOICE = {
+CHOICE: dict[str, Any] = {
     "index": 0,
     "message": {
         "role": "assistant",
@@ -106,7 +106,7 @@ class BothWays:
         if not body.get("stream") and body["model"] != "stubborn":
             choices = [CHOICE | {"message": message, "finish_reason": reason}]
             return await self.whole(request, WHOLE | {"choices": choices} | usage, body["model"])
-        deltas = [{"content": word} for word in WORDS]
+        deltas: list[dict[str, Any]] = [{"content": word} for word in WORDS]
         if self.calls_tool:
             deltas = [{"tool_calls": [CALL | {"index": 0}]}]
         chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
