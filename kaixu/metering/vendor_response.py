@@ -59,10 +59,14 @@ def bounded_response(response: httpx.Response, request: httpx.Request) -> Vendor
             "the vendor compressed its answer, which the gateway did not accept",
             hint="Tell your operator.",
         )
-    response.__class__ = VendorResponse  # it is ours alone, and building another one takes longer than the rest
-    response.request = request
-    assert isinstance(response, VendorResponse)
-    return response
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return VendorResponse(
+        response.status_code,
+        headers=response.headers,
+        stream=response.stream,
+        request=request,
+        extensions=response.extensions,
+    )
 
 
 class PacedStream(httpx.AsyncByteStream):

@@ -6,7 +6,8 @@ import httpx
 
 
 def post(url: httpx.URL, headers: httpx.Headers, content: bytes) -> httpx.Request:
-    """A POST request with a body in memory. `headers` are copied; the transport adds `host` and `content-length`."""
+    """A POST request with a body in memory. `headers` are copied; the transport adds `content-length`."""
     request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(content))
+    request.headers["host"] = url.netloc.decode("ascii")
     request.read()
     return request
