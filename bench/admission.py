@@ -1,33 +1,28 @@
-"""Admission and settlement of two checkouts side by side, in one Postgres: what the two statements take, without a gateway.
+"""What the two statements of a call take, without a gateway: admission and settlement alone and in groups.
 
-    python -m bench.admission OTHER_CHECKOUT
+    python -m bench.admission [OTHER_CHECKOUT]
 
-OTHER_CHECKOUT is a folder with another commit (`git worktree add`), A; this checkout is B. Each has a database of its own
-with its own functions; their groups alternate (A B B A …), so that both see the same machine. `BENCH_RUNS`: how often. The time
-is that of the client, the CPU that of Postgres' process.
+OTHER_CHECKOUT is a folder with another commit (`git worktree add`), A; this checkout is B. Each has a database of its own,
+in one Postgres, and a process of its own; their turns alternate (A B B A …), so that both see the same machine. Without
+it only this checkout is measured. `BENCH_RUNS`: how often. `BENCH_HOME`: a folder for the database; else it is in memory,
+where nothing waits for a disk.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 import asyncpg
-import psutil
 
-from kaixu.store import admission
-from kaixu.store.admission import Ask, Settlement, Verdict
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.pool import prepare_connection
 from tests.conftest import memory
@@ -35,10 +30,8 @@ from tests.support.money import customer, virtual_key
 
 HERE = Path(__file__).parents[1]
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
-GROUPS = (1, 24)
-GROUPS_A_RUN = 300
-CUSTOMERS = 24
-OWNER = uuid4()
+GROUPS = {1: 400, 8: 100, 32: 40}  # calls in a group, and how many groups a turn
+CUSTOMERS = 32
 
 MIGRATE = """
 import asyncio, sys, asyncpg
@@ -52,108 +45,86 @@ asyncio.run(main())
 """
 
 
-class Side:
-    """A database with the schema of one checkout."""
+class Checkout:
+    """A database with the schema of one checkout, and a process that calls it with that checkout's code."""
 
-    def __init__(self, connection: asyncpg.Connection, keys: list[int]) -> None:
-        self.connection = connection
-        self.keys = keys
-        self.at = 0
-        self.process = psutil.Process(connection.get_server_pid())
+    def __init__(self, folder: Path, dsn: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        subprocess.run([sys.executable, "-c", MIGRATE, dsn], check=True, env=environment, cwd=folder)
+        self.folder = folder
+        self.environment = environment
+        self.dsn = dsn
 
-    def cpu_s(self) -> float:
-        """What its process of Postgres has computed."""
-        times = self.process.cpu_times()
-        return times.user + times.system
+    async def prepare(self) -> None:
+        """Make customers whose calls no limit stops, and start the process."""
+        connection = await asyncpg.connect(self.dsn)
+        await prepare_connection(connection)
+        for _ in range(CUSTOMERS):
+            owner = await customer(connection, cap_nusd=10**15)
+            await virtual_key(connection, owner, rpm_limit=10**7, monthly_cap_nusd=10**15)
+        await connection.close()
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "bench" / "admission_side.py"), self.dsn],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            cwd=self.folder,
+        )
 
-    def asks(self, count: int) -> list[Ask]:
-        """A group of calls of as many customers."""
-        self.at += count
-        return [
-            Ask(
-                uuid4(), None, None, self.keys[(self.at + n) % len(self.keys)], None, None, 0, "chat", "up", "up", "m",
-                "ai", 1, 1000, 500, "r",
-            )
-            for n in range(count)
-        ]  # fmt: skip
-
-    async def group(self, count: int) -> tuple[float, float]:
-        """The seconds of an admission and of a settlement."""
-        asks = self.asks(count)
-        began = perf_counter()
-        pool: Any = self.connection
-        verdicts = await admission.admit(pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
-        admitted = perf_counter()
-        await admission.settle(self.connection, [settlement(*one) for one in zip(asks, verdicts, strict=True)])
-        return admitted - began, perf_counter() - admitted
-
-
-def settlement(ask: Ask, verdict: Verdict) -> Settlement:
-    """The settlement of an admitted call."""
-    assert verdict.customer_id is not None
-    assert verdict.key_id is not None
-    assert verdict.chain_id is not None
-    return Settlement(
-        ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, "ai", "chat", "up", "m", 1, None,
-        "r", datetime.now(UTC), 1, "complete", "provider", 700, 350, 3, 4, 0, 0, 0, None,
-    )  # fmt: skip
-
-
-async def opened(dsn: str, name: str, checkout: Path) -> Side:
-    """A database of `checkout` with customers whose calls no limit stops."""
-    admin = await asyncpg.connect(dsn)
-    await admin.execute(f"create database {name}")
-    await admin.close()
-    own = urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    subprocess.run([sys.executable, "-c", MIGRATE, own], check=True, env=environment, cwd=checkout)
-    connection = await asyncpg.connect(own)
-    await prepare_connection(connection)
-    keys = []
-    for _ in range(CUSTOMERS):
-        owner = await customer(connection, cap_nusd=10**15)
-        keys.append((await virtual_key(connection, owner, rpm_limit=10**7, monthly_cap_nusd=10**15))[0])
-    return Side(connection, keys)
-
-
-async def measured(sides: Sequence[Side], count: int) -> list[tuple[float, float, float]]:
-    """One run: the medians of admission and settlement of each side, and the CPU of both a group, in microseconds."""
-    before = [side.cpu_s() for side in sides]
-    times: list[list[tuple[float, float]]] = [[] for _ in sides]
-    for turn in range(GROUPS_A_RUN):
-        for at in (0, 1) if turn % 2 else (1, 0):
-            times[at].append(await sides[at].group(count))
-    used = [(side.cpu_s() - then) / GROUPS_A_RUN * 1e6 for side, then in zip(sides, before, strict=True)]
-    return [
-        (statistics.median(one[0] for one in side) * 1e6, statistics.median(one[1] for one in side) * 1e6, cpu)
-        for side, cpu in zip(times, used, strict=True)
-    ]
+    def turn(self, groups: int, calls: int) -> dict[str, float]:
+        """The figures of so many groups."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{groups} {calls}\n")
+        self.process.stdin.flush()
+        figures: dict[str, float] = json.loads(self.process.stdout.readline())
+        return figures
 
 
 def cell(values: Sequence[float]) -> str:
     """The median and the range."""
-    return f"{statistics.median(values):,.0f} µs ({min(values):,.0f} to {max(values):,.0f})"
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
-async def main(other: Path) -> None:
-    home = Path(tempfile.mkdtemp(prefix="kaixu-bench-", dir=memory()))
+def rows(calls: int, runs: list[list[dict[str, float]]]) -> None:
+    """Print the table's rows of one size of group; each run has the figures of A and B, or of B alone."""
+    for name in runs[0][0]:
+        sides = [[run[at][name] for run in runs] for at in range(len(runs[0]))]
+        ratios = [later / earlier for earlier, later in zip(sides[0], sides[-1], strict=True) if earlier]
+        shown = f" {statistics.median(ratios):.3f} |" if len(sides) == 2 and ratios else " |" * (len(sides) - 1)
+        print(f"| {calls} | {name} | {' | '.join(map(cell, sides))} |{shown}")
+
+
+async def main(others: list[Path]) -> None:
+    home = Path(tempfile.mkdtemp(prefix="kaixu-bench-", dir=os.environ.get("BENCH_HOME") or memory()))
     home.chmod(0o755)
     embedded = EmbeddedPostgres(home)
     dsn = await asyncio.to_thread(embedded.start)
+    checkouts: list[Checkout] = []
     try:
-        sides = [await opened(dsn, "a", other), await opened(dsn, "b", HERE)]
-        await measured(sides, 1)  # plans, pages
-        print("| statement | calls a group | A | B | B / A |\n|---|---|---|---|---|")
-        for count in GROUPS:
-            runs = [await measured(sides, count) for _ in range(RUNS)]
-            for at, statement in enumerate(("admit", "settle", "both: CPU of Postgres")):
-                a, b = ([run[side][at] for run in runs] for side in (0, 1))
-                ratios = [one / two for one, two in zip(b, a, strict=True)]
-                shown = f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-                print(f"| {statement} | {count} | {cell(a)} | {cell(b)} | {shown} |")
+        for at, folder in enumerate([*others, HERE]):
+            admin = await asyncpg.connect(dsn)
+            await admin.execute(f"create database side_{at}")
+            await admin.close()
+            one = Checkout(folder, urlunsplit(urlsplit(dsn)._replace(path=f"/side_{at}")))
+            await one.prepare()
+            checkouts.append(one)
+            one.turn(200, 1)  # plans, pages
+        print("| calls | figure | A | B | B / A |" if others else "| calls | figure | |")
+        print("|---|---|" + "---|" * (3 if others else 1))
+        for calls, groups in GROUPS.items():
+            runs = []
+            for run in range(RUNS):
+                order = checkouts if run % 2 else checkouts[::-1]
+                figures = {one: one.turn(groups, calls) for one in order}
+                runs.append([figures[one] for one in checkouts])
+            rows(calls, runs)
     finally:
+        for one in checkouts:
+            one.process.kill()
         embedded.server.cleanup()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]).resolve()))
+    asyncio.run(main([Path(folder).resolve() for folder in sys.argv[1:2]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from types import TracebackType
 import httpx
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import KaixuError, UpstreamError, UpstreamTimeout
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import ChatRequest
@@ -47,9 +47,8 @@ def lanes_of(ticket: ModelTicket) -> list[Lane]:
 @asynccontextmanager
 async def limit_total_time(ticket: ModelTicket) -> AsyncIterator[None]:
     """Limit the total time of a call; turn what a plugin raises into a `KaixuError`."""
-    with translate_errors(ticket, ticket.deployment):
-        async with asyncio.timeout(ticket.wire.limits.total_s):
-            yield
+    with translate_errors(ticket, ticket.deployment), within(ticket.wire.limits.total_s):
+        yield
 
 
 class translate_errors:

@@ -112,6 +112,10 @@ ADMIT = Query(
 )
 
 
+#: The same for one call, whose values are not in arrays.
+ADMIT_ONE = Query(Verdict, ADMIT.sql.replace("kaixu.admit_v2(", "kaixu.admit_one("))
+
+
 async def admit(
     pool: asyncpg.Pool, asks: Sequence[Ask], *, owner: UUID, lifetime_s: int, default_rpm: int
 ) -> list[Verdict]:
@@ -119,6 +123,10 @@ async def admit(
 
     Raises `DatabaseAway`: whether the group was admitted is then unknown, so its tickets must be released.
     """
+    if len(asks) == 1:
+        values = ADMIT_ONE.values(asks[0], without=("facts",), asked="requested_provider")
+        with database():
+            return await ADMIT_ONE.all(pool, *values, owner, lifetime_s, default_rpm)
     columns = ADMIT.columns(asks, without=("facts",), asked="requested_provider")
     with database():
         verdicts = await ADMIT.all(pool, *columns, owner, lifetime_s, default_rpm)
@@ -244,6 +252,9 @@ SETTLE = Query(
     """,
 )
 
+#: The same for one call, whose values are not in arrays.
+SETTLE_ONE = Query(Settled, SETTLE.sql.replace("kaixu.settle_v2(", "kaixu.settle_one("))
+
 #: Which argument is the vendor cost: null where it is not known.
 VENDOR_COST = SETTLE.arguments.index("vendor_cost_nusd")
 
@@ -253,7 +264,13 @@ async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[Sett
 
     Raises `DatabaseAway`: settle again later, it is idempotent by ticket.
     """
-    columns = SETTLE.columns(settlements, without=["vendor_cost_known"])
+    if len(settlements) == 1:
+        values = SETTLE_ONE.values(settlements[0], without=("vendor_cost_known",))
+        if not settlements[0].vendor_cost_known:
+            values[VENDOR_COST] = None
+        with database():
+            return await SETTLE_ONE.all(db, *values)
+    columns = SETTLE.columns(settlements, without=("vendor_cost_known",))
     columns[VENDOR_COST] = [one.vendor_cost_nusd if one.vendor_cost_known else None for one in settlements]
     with database():
         settled = await SETTLE.all(db, *columns)

@@ -79,6 +79,8 @@ class WatchedPool:
         """As the pool does."""
         if "kaixu.admit_v2(" in sql:
             self.admitted.append(len(args[0]))
+        elif "kaixu.admit_one(" in sql:
+            self.admitted.append(1)
         return await self.pool.fetch(sql, *args)
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
