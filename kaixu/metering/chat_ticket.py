@@ -215,7 +215,7 @@ class ChatTicket(ModelTicket):
         """The bound of what was used, for a client that left before the vendor reported it."""
         one = self.served or (self.choices[0] if self.choices else self.deployment)
         is_hidden = may_reason(one, self.request) or (self.asked_plain and self.first_event_s is None)
-        hidden = most_tokens_in(monotonic() - self.wire.opened_at, one) if is_hidden else 0
+        hidden = most_tokens_in(monotonic() - self.wire.opened_at, one) * self.request.n if is_hidden else 0
         return most_usage_when_left(
             self.usage,
             most_input_tokens=self.most_input_tokens,

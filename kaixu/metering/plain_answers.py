@@ -11,6 +11,8 @@ import re
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
+import httpx
+
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
 from kaixu.plugin.lane import offers_plain_answers
@@ -64,8 +66,8 @@ class PlainAnswers:
             note("this model only streams: `plain_answers: false` spares a request")
             self.avoid(one)
             return None
-        except UpstreamError as error:
-            if isinstance(error, UpstreamTimeout) or monotonic() - began >= LONG_S:
+        except (UpstreamError, httpx.HTTPError) as error:
+            if isinstance(error, UpstreamTimeout | httpx.TimeoutException) or monotonic() - began >= LONG_S:
                 note("no answer in one piece came in time: streams are asked for during the next ten minutes")
                 self.avoid(one)
             raise
