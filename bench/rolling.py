@@ -141,7 +141,8 @@ async def main() -> None:
         billed = await pool.fetchval("select count(*) from kaixu.usage_event")
     finally:
         for gateway in gateways:
-            await gateway.stop()
+            if gateway.process is not None:
+                gateway.kill()
         vendor.terminate()
         await pool.close()
         embedded.server.cleanup()
@@ -155,6 +156,7 @@ Postgres and the starting gateways share the machine. A failed call is a status 
 broke.
 
 {table(rows)}
+
 Events of usage in the database: {billed:,}. wrk breaks off its last calls at the end of each run; these are billed, too.
 See [updates](../docs/operators/updates.md).
 """)
