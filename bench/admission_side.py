@@ -106,7 +106,7 @@ def settlement(ask: Ask, verdict: Verdict) -> Settlement:
 
 async def main(dsn: str) -> None:
     pool = await open_pool(dsn, least=1, most=1 if KeptConnection is None else 4)
-    sender: Any = pool if KeptConnection is None else KeptConnection(pool)
+    sender: Any = pool if KeptConnection is None else KeptConnection(lambda: pool)
     keys = [row["id"] for row in await sender.fetch("select id from kaixu.virtual_key order by id")]
     side = Side(sender, keys, (await sender.fetch("select pg_backend_pid() as process"))[0]["process"])
     for line in sys.stdin:

@@ -77,7 +77,8 @@ class Ledger:
     ) -> None:
         self.pool = pool
         self.general = general or pool
-        self._admits_on, self._settles_on = KeptConnection(pool), KeptConnection(pool)
+        self._admits_on = KeptConnection(lambda: self.pool)
+        self._settles_on = KeptConnection(lambda: self.pool)
         self.spool = spool
         self.owner = owner
         self.lifetime_s = lifetime_s

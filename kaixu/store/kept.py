@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,10 +23,14 @@ MOST_STATEMENTS = 50_000
 
 
 class KeptConnection:
-    """Runs statements on a connection of `pool`, one at a time; a second one at the same time uses the pool itself."""
+    """Runs statements on a connection of `pool`, one at a time; a second one at the same time uses the pool itself.
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    `pool` is asked for before each statement: a test may put another one in its place.
+    """
+
+    def __init__(self, pool: Callable[[], asyncpg.Pool]) -> None:
         self._pool = pool
+        self._owner: asyncpg.Pool | None = None  # of the connection
         self._connection: PoolConnectionProxy | None = None
         self._is_busy = False
         self._was_used = False  # since the last look
@@ -36,16 +40,19 @@ class KeptConnection:
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
         """As `fetch` of the pool; raises the same errors."""
-        if self._is_busy or self._pool.get_max_size() < LEAST_POOL:
-            rows: Sequence[Any] = await self._pool.fetch(query, *args)
+        pool = self._pool()
+        if self._is_busy or pool.get_max_size() < LEAST_POOL:
+            rows: Sequence[Any] = await pool.fetch(query, *args)
             return rows
         self._is_busy = self._was_used = True
         try:
-            if self._connection is None or is_lost(self._connection) or self._statements >= MOST_STATEMENTS:
+            connection = self._connection
+            if connection is None or self._owner is not pool or self._is_used_up(connection):
                 self._return()
-                self._connection = await self._pool.acquire()
+                connection = self._connection = await pool.acquire()
+                self._owner = pool
             self._statements += 1
-            rows = await self._connection.fetch(query, *args)
+            rows = await connection.fetch(query, *args)
         except BaseException:
             self._return()
             raise
@@ -73,10 +80,14 @@ class KeptConnection:
         self._look = None
         self._return()
 
+    def _is_used_up(self, connection: PoolConnectionProxy) -> bool:
+        return self._statements >= MOST_STATEMENTS or is_lost(connection)
+
     def _return(self) -> None:
         connection, self._connection, self._statements = self._connection, None, 0
         if connection is not None:
-            self._returning = asyncio.get_running_loop().create_task(returned(self._pool, connection))
+            assert self._owner is not None
+            self._returning = asyncio.get_running_loop().create_task(returned(self._owner, connection))
 
 
 async def returned(pool: asyncpg.Pool, connection: PoolConnectionProxy) -> None:
