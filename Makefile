@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: chromium help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare profile soak docs screens wheel locks clean
+.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare profile soak docs screens wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -48,10 +48,16 @@ chromium:
 	  { $(INSTALL) chromium; } || \
 	  { echo "chromium is missing, tests of browsers need it: apt-get install chromium-headless-shell"; exit 1; }
 
+# Tests of several gateways put Debian's nginx before them, and its PgBouncer between them and Postgres.
+balancers:
+	@for one in nginx:nginx-light pgbouncer:pgbouncer; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${one%:*} >/dev/null || { $(INSTALL) $${one#*:}; } || \
+	  { echo "$${one%:*} is missing, tests of several gateways need it: apt-get install $${one#*:}"; exit 1; }; done
+
 serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are generated once and stored in .kaixu/
 	@$(BIN)/kaixu serve --dev
 
-test: check $(VENV)/node.stamp chromium ## set up, lint, type-check and run every test
+test: check $(VENV)/node.stamp chromium balancers ## set up, lint, type-check and run every test
 	@$(PYTEST)
 
 # The real programs and libraries, each kind with a lock of its own: some 1.2 GB, so they are not a part of `make test`.
@@ -123,7 +129,7 @@ quick: check         ## lint, types, docs, and the tests that start no gateway: 
 	@$(BIN)/python -m pytest -q -n $$(nproc) $(addprefix tests/,$(QUICK))
 
 # Sizes: tests/support/size.py. Gateways and commands are executed anew instead of forked: tests/support/kaixu.py.
-slow: $(VENV)/node.stamp chromium ## every test with long proofs in full, and a short soak: about half an hour
+slow: $(VENV)/node.stamp chromium balancers ## every test with long proofs in full, and a short soak: about half an hour
 	@KAIXU_TEST_SLOW=1 KAIXU_TEST_EXEC=1 $(PYTEST)
 	@SOAK_MINUTES=$${SOAK_MINUTES:-5} $(BIN)/python -m bench.soak
 

@@ -18,6 +18,7 @@ from kaixu.store.demo import LOCK, MONTHS, Demo
 from kaixu.store.demo_events import seed_events, seed_monitor, seed_refusals
 from kaixu.store.demo_figures import raise_caps, seed_figures
 from kaixu.store.demo_removal import count_invoices, remove_demo
+from kaixu.store.exclusive import exclusively
 from kaixu.store.partitions import make_partition, month_after
 from kaixu.store.pool import database
 
@@ -33,13 +34,18 @@ Progress = Callable[[str], None]
 async def one_at_a_time(pool: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
     """A connection that is the only one to change the demo data. Raises `Conflict`."""
     with database():
-        async with pool.acquire() as connection:
-            if not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):
+        async with exclusively(pool, LOCK) as is_alone, pool.acquire() as connection:
+            if not is_alone:
                 raise Conflict("another command makes or removes demo data", hint="Wait until it has ended.")
-            try:
-                yield connection
-            finally:
-                await connection.execute("select pg_advisory_unlock($1)", LOCK)
+            yield connection
+
+
+@asynccontextmanager
+async def large_transaction(connection: PoolConnectionProxy) -> AsyncIterator[None]:
+    """A transaction with memory to sort many rows in."""
+    async with connection.transaction():
+        await connection.execute("set local work_mem = '256MB'")
+        yield
 
 
 async def seed_demo(
@@ -63,26 +69,20 @@ async def seed_demo(
                 f"this database has {'1000 or more' if real == 1000 else real} customers that are not of the demo",
                 hint="Use another database, or --force.",
             )
-        await connection.execute("set work_mem = '256MB'")
-        try:
-            if demo is None:
-                until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
-                async with connection.transaction():
-                    demo = await store.begin_demo(
-                        connection, seed=seed, customers=customers, events=events, until=until
-                    )
-            if demo.is_complete:
-                return demo
-            await make_months(connection, demo, progress)
+        if demo is None:
+            until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
             async with connection.transaction():
-                await seed_monitor(connection, demo)
-                await raise_caps(connection, demo)
-                await connection.execute("update kaixu.demo set is_complete = true")
-            for table in ("customer", "virtual_key", "customer_month", "key_month", "usage_event", "usage_series",
-                          "usage_quarter", "usage_day", "app_month", "end_user_month", "gateway_event"):  # fmt: skip
-                await connection.execute(f"analyze kaixu.{table}")
-        finally:
-            await connection.execute("reset work_mem")
+                demo = await store.begin_demo(connection, seed=seed, customers=customers, events=events, until=until)
+        if demo.is_complete:
+            return demo
+        await make_months(connection, demo, progress)
+        async with large_transaction(connection):
+            await seed_monitor(connection, demo)
+            await raise_caps(connection, demo)
+            await connection.execute("update kaixu.demo set is_complete = true")
+        for table in ("customer", "virtual_key", "customer_month", "key_month", "usage_event", "usage_series",
+                      "usage_quarter", "usage_day", "app_month", "end_user_month", "gateway_event"):  # fmt: skip
+            await connection.execute(f"analyze kaixu.{table}")
         return demo
 
 
@@ -90,7 +90,7 @@ async def make_months(connection: PoolConnectionProxy, demo: Demo, progress: Pro
     """Customers first, then a transaction for each month that is missing."""
     months = history(demo.until)
     if not demo.months_done:
-        async with connection.transaction():
+        async with large_transaction(connection):
             if not await connection.fetchval(
                 "select exists (select from kaixu.customer where id = $1)", demo.first_customer
             ):
@@ -104,7 +104,7 @@ async def make_months(connection: PoolConnectionProxy, demo: Demo, progress: Pro
         await make_partition(connection, f"usage_event_{month:%Y_%m}", month, following)
         first, last = firsts[at], firsts[at + 1] - 1
         start, end = start_of(month), min(start_of(following), demo.until)
-        async with connection.transaction():
+        async with large_transaction(connection):
             await store.seed_topups(connection, demo, month, at)
             if first <= last:
                 await seed_events(connection, demo, month=month, at=at, first=first, last=last, start=start, end=end)

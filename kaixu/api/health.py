@@ -51,7 +51,7 @@ def health_routes(services: Services) -> list[Route]:
                 why.append(f"lane {name} fails: none of its last {lane['calls']} calls was answered{reason}")
         if not database["ok"]:
             why.append(database["error"])
-        if services.gate.calls.stopping:
+        if services.gate.calls.leaving:
             why.append("the gateway is stopping")
         if "on" not in lanes.values():
             why.append("no lane is on, so no model can be called")
@@ -59,7 +59,7 @@ def health_routes(services: Services) -> list[Route]:
             why.append("settlements wait in the spool")
         if (failure := services.mail_health.failure) is not None:
             why.append("mails are not sent" + (f": {failure}" if operator else ""))
-        ready = bool(database["ok"]) and not services.gate.calls.stopping
+        ready = bool(database["ok"]) and not services.gate.calls.leaving
         body = {
             "ok": ready,
             "status": "unready" if not ready else "degraded" if why else "ready",

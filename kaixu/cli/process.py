@@ -31,4 +31,5 @@ def start_errors() -> Iterator[None]:
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
         raise fail(error) from None
     except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None
+        why = f": {error.__cause__}" if error.__cause__ is not None and str(error.__cause__) else ""
+        raise fail(f"{error}{why}", hint="Check DATABASE_URL, and whether the database runs.") from None

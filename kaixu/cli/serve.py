@@ -24,6 +24,7 @@ from kaixu.gateway.link_notes import link_notes
 from kaixu.gateway.process import Gateway
 from kaixu.gateway.reload import config_notes, states_of
 from kaixu.gateway.servers import SERVERS
+from kaixu.gateway.stopping import StopSignals
 from kaixu.plugin.errors import KaixuError, PluginError
 
 from .examples import example
@@ -67,9 +68,9 @@ async def serve_until_stopped(
 ) -> None:
     """Open the gateway, listen, and stop in order."""
     loop = asyncio.get_running_loop()
-    stop, changed = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    signals, changed = StopSignals(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, signals.terminate)
+    loop.add_signal_handler(signal.SIGINT, signals.interrupt)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     await gateway.open()
     gateway.folder = claim
@@ -86,8 +87,11 @@ async def serve_until_stopped(
         claim.announce(about)
         gateway.start_heartbeat(about.url)
         gateway.tasks.spawn(greet(gateway, base_url(host, port), dev=dev, as_json=as_json), "greet")
-        await stop.wait()
+        await signals.begun.wait()
+        gateway.drain()
+        await signals.drain(gateway.services.gateway.drain_s)
         gateway.stop_soon()
+        gateway.tasks.spawn(leave_on_signal(gateway, signals), "stop")
 
     try:
         await SERVERS[gateway.started_with.server](gateway, host, port, until_stopped)
@@ -98,6 +102,12 @@ async def serve_until_stopped(
         ) from None
     finally:
         claim.hide()
+
+
+async def leave_on_signal(gateway: Gateway, signals: StopSignals) -> None:
+    """End the grace period of running calls if a further signal asks for it."""
+    await signals.now.wait()
+    gateway.stop_now()
 
 
 async def reload_on_signal(gateway: Gateway, changed: asyncio.Event) -> None:

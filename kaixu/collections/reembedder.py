@@ -88,7 +88,7 @@ class Reembedder:
     async def reembed(self, work: Reembedding) -> None:
         """Embed batch after batch until all is done, one fails, or the gateway stops."""
         attempts = work.attempts
-        while not self.gate.calls.stopping:
+        while not self.gate.calls.leaving:
             with database():
                 target = await store.target_of(self.pool, work.id)
             if target is None or not target.is_alive:

@@ -95,7 +95,16 @@ class GatewaySection(Section):
         default="hypercorn",
         description="the HTTP server; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
     )
-    grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may continue after SIGTERM")
+    drain_s: Whole = Field(
+        default=0,
+        ge=0,
+        le=600,
+        description="how long, after SIGTERM, calls are still taken while `/api/health` answers 503, so that balancers "
+        "find another gateway first; then `grace_s` begins",
+    )
+    grace_s: Whole = Field(
+        default=25, ge=0, le=600, description="how long running calls may continue after SIGTERM and the drain"
+    )
     body_limit_bytes: Whole = Field(
         default=8 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
     )

@@ -1,4 +1,4 @@
-"""Headers of every reply: request id, CORS, security."""
+"""Headers of every reply: request id, CORS, security, the end of a connection."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class ReplyHeaders:
 
     def __init__(self, origins: frozenset[str]) -> None:
         self.allow_origins(origins)
+        self.ends_connections = False  # replies say so; the gateway is about to stop
 
     def allow_origins(self, origins: frozenset[str]) -> None:
         """Set the origins that may call from a browser; `*` allows all."""
@@ -52,6 +53,8 @@ class ReplyHeaders:
         # Our own name, and those that OpenAI's and Anthropic's SDKs read.
         headers["x-kaixu-request-id"] = headers["x-request-id"] = headers["request-id"] = request_id
         headers["x-content-type-options"] = "nosniff"
+        if self.ends_connections:
+            headers["connection"] = "close"
         origin = request.get("origin")
         if origin is not None:
             varies = "Origin, Access-Control-Request-Headers" if method == "OPTIONS" else "Origin"

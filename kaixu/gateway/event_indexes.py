@@ -9,6 +9,7 @@ import asyncpg
 
 from kaixu.collections.keeper import Maintenance
 from kaixu.plugin.errors import KaixuError
+from kaixu.store.exclusive import exclusively
 from kaixu.store.partition_indexes import build_index, missing_indexes
 from kaixu.store.pool import AWAY
 
@@ -27,8 +28,11 @@ async def build_event_indexes(pool: asyncpg.Pool, open_connection: Maintenance, 
         try:
             if not await missing_indexes(pool):
                 return
-            async with open_connection() as connection:
-                await build_missing(connection)
+            async with exclusively(pool, "kaixu.usage_event indexes") as is_alone:
+                # A second gateway would take a half-built index for a broken one.
+                if is_alone:
+                    async with open_connection() as connection:
+                        await build_missing(connection)
             if not await missing_indexes(pool):
                 return
         except FAILURES as error:
@@ -37,10 +41,7 @@ async def build_event_indexes(pool: asyncpg.Pool, open_connection: Maintenance, 
 
 
 async def build_missing(connection: asyncpg.Connection) -> None:
-    """Build each index that is missing, unless another gateway does. One that fails does not stop the others."""
-    # Held by the connection, so that a second gateway does not take a half-built index for a broken one.
-    if not await connection.fetchval("select pg_try_advisory_lock(hashtext('kaixu.usage_event indexes'))"):
-        return
+    """Build each index that is missing. One that fails does not stop the others."""
     for one in await missing_indexes(connection):
         try:
             await build_index(connection, one)

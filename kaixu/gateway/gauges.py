@@ -74,7 +74,7 @@ class Gauges(Collector):
         held = sum(ticket.granted_nusd for ticket in calls.running)
         yield value("kaixu_held_nanodollars", "Reserved for the calls that run in this process.", held)
         yield value("kaixu_calls_limit", "The most calls in flight: gateway.max_in_flight.", calls.most)
-        yield value("kaixu_stopping", "1 while the gateway shuts down.", int(calls.stopping))
+        yield value("kaixu_stopping", "1 while the gateway drains or shuts down.", int(calls.leaving))
         yield value("kaixu_jobs_running", "Jobs that run in this process.", len(self.worker.running))
         if self.waiting_jobs is not None:
             text = f"Jobs of all customers that wait, also for their time; at most {MAX_COUNTED} are counted."

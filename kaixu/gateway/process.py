@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -133,7 +132,6 @@ class Gateway:
         self.plan_names: frozenset[str] = frozenset()
         self.retired: list[Catalog] = []  # replaced by a reload; calls that began before it still use them
         self.folder: Claim | None = None  # the data folder's lock, set by the command
-        self.stop_at: float | None = None  # by the loop's clock: the end of the running calls' grace period
 
     async def open(self) -> None:
         """Open everything, step by step. Raises whatever prevents the start."""
@@ -396,23 +394,27 @@ class Gateway:
                     self.folder.record_reload(outcome)
             return outcome
 
+    def drain(self) -> None:
+        """Tell balancers and clients to go elsewhere, and start no jobs. Calls are still taken."""
+        self.services.gate.calls.draining = True
+        self.app.exchange.writer.headers.ends_connections = True
+
     def stop_soon(self) -> None:
-        """Stop admitting calls; the grace period of running calls begins."""
-        calls = self.services.gate.calls
-        calls.stopping = True
-        self.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
-        calls.stop_at = self.stop_at
+        """The grace period of running calls begins.
+
+        A call that comes on a connection from before is still taken, since its client cannot know better.
+        """
+        self.drain()
+        self.services.gate.calls.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
         self.services.tail.stop()
 
-    async def wait_for_calls(self) -> None:
-        """Wait until no call runs, at most until the end of the grace period."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self.stop_at):
-                await self.services.gate.calls.idle()
+    def stop_now(self) -> None:
+        """The grace period is over."""
+        self.services.gate.calls.stop_at = asyncio.get_running_loop().time()
 
     async def end_calls(self) -> None:
         """Wait for running calls, then end the rest while the server can still answer their clients."""
-        await self.wait_for_calls()
+        await self.services.gate.calls.idle()
         await self.services.gate.stop()
 
     async def close(self) -> None:
@@ -420,8 +422,9 @@ class Gateway:
 
         Calls that go on without their client have no connection, so this waits for them.
         """
-        if self.stop_at is not None:
-            await self.wait_for_calls()
+        calls = self.services.gate.calls
+        if calls.stop_at is not None:
+            await calls.idle()
         await self.worker.stop()
         self.services.tail.stop()
         await self.services.gate.stop()

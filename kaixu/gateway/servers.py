@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -19,10 +18,10 @@ from hypercorn.typing import (
 )
 
 from kaixu.edge.services import Services
-from kaixu.ops.tasks import Tasks
 from kaixu.plugin.errors import PluginError
 
 from .app import Application
+from .listening import listening_on, stop_accepting
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
@@ -39,7 +38,12 @@ MAX_HEAD_BYTES = 64 * 1024
 #: The time limit for sending finished replies.
 LAST_REPLIES_S = 5.0
 
-#: Waits until the server must stop; after that, no call is admitted.
+#: How often a stopping server looks whether the grace period is over.
+LOOK_S = 0.1
+
+log = logging.getLogger(__name__)
+
+#: Waits until the port must be closed; after that, the grace period of running calls has begun.
 UntilStopped = Callable[[], Awaitable[None]]
 
 
@@ -48,10 +52,9 @@ class ServedGateway(Protocol):
 
     app: Application
     services: Services
-    tasks: Tasks
 
     def stop_soon(self) -> None:
-        """Stop admitting calls; the grace period of running calls begins."""
+        """The grace period of running calls begins."""
         ...
 
     async def end_calls(self) -> None:
@@ -68,28 +71,31 @@ Serve = Callable[[ServedGateway, str, int, UntilStopped], Awaitable[None]]
 
 async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
     """Serve with Hypercorn. Raises `OSError` if it cannot listen; the gateway then stays open."""
-    from hypercorn.asyncio import serve
     from hypercorn.config import Config
+
+    from .connections import Connections
 
     refuse_bare_cr()
     stay_with_http_1()
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-    config.keep_alive_timeout = KEEP_ALIVE_S
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
-    config.backlog = BACKLOG
-    gateway.app.after_serving(gateway.close)
-
-    async def stopped() -> None:
-        await until_stopped()
-        grace_s = gateway.services.gateway.grace_s
-        gateway.tasks.spawn(gateway.end_calls(), "end of calls")
-        config.graceful_timeout = grace_s + LAST_REPLIES_S  # calls that end with the grace period are still answered
-        config.shutdown_timeout = float(grace_s + CLOSE_S)  # `close` waits for calls without a connection
-
-    await serve(gateway.app, config, shutdown_trigger=stopped)
+    connections = Connections(gateway.app, config, keep_alive_s=KEEP_ALIVE_S)
+    sockets = config.create_sockets().insecure_sockets
+    servers = [await asyncio.start_server(connections.serve, sock=one, backlog=BACKLOG) for one in sockets]
+    await until_stopped()
+    await stop_accepting(sockets)
+    for server in servers:
+        server.close()
+    connections.end()
+    while not (await connections.wait(LOOK_S) or gateway.services.gate.calls.is_over()):
+        pass
+    await gateway.end_calls()
+    await connections.wait(LAST_REPLIES_S)  # calls that end with the grace period are still answered
+    await connections.cancel(LAST_REPLIES_S)
+    await close(gateway)
 
 
 def refuse_bare_cr() -> None:
@@ -132,9 +138,8 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
     probe = await asyncio.start_server(lambda *_: None, host, port)
     probe.close()
     await probe.wait_closed()
-    app = CountingApp(gateway.app)
     server = Server(
-        app,
+        AnsweringApp(gateway.app),
         address=host,
         port=port,
         interface=Interfaces.ASGINL,
@@ -151,15 +156,26 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
     stopping.cancel()
     if serving.done():
         gateway.stop_soon()
-        await gateway.close()
+        await close(gateway)
         serving.result()
         raise PluginError("Granian stopped unexpectedly")
-    # It still listens, so that new requests are refused with 503.
+    with listening_on(port) as sockets:
+        await stop_accepting(sockets)
+    server.stop()  # type: ignore[no-untyped-call]  # it ends when all requests are answered
+    while not (serving.done() or gateway.services.gate.calls.is_over()):
+        await asyncio.wait([serving], timeout=LOOK_S)
     await gateway.end_calls()
-    await app.finished(LAST_REPLIES_S)
-    server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=LAST_REPLIES_S)
-    await gateway.close()
+    await close(gateway)
+
+
+async def close(gateway: ServedGateway) -> None:
+    """Close the gateway within a time limit, since a plugin may hang."""
+    try:
+        async with asyncio.timeout(gateway.services.gateway.grace_s + CLOSE_S):  # it waits for calls without a client
+            await gateway.close()
+    except TimeoutError:
+        log.error("the gateway was not closed within %d s", gateway.services.gateway.grace_s + CLOSE_S)
 
 
 #: The reply to a body that cannot be read. Granian reports it to the application as a disconnect, and would answer 500.
@@ -171,19 +187,14 @@ UNREADABLE_BODY: HTTPResponseStartEvent = {
 }
 
 
-class CountingApp:
-    """Counts the running requests of an application, and answers those that it leaves unanswered."""
+class AnsweringApp:
+    """Answers requests that an application leaves unanswered."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
-        self.running = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one request."""
-        self.running += 1
-        self.idle.clear()
         answered = False
 
         async def answer(message: ASGISendEvent) -> None:
@@ -191,21 +202,10 @@ class CountingApp:
             answered = True
             await send(message)
 
-        try:
-            await self.app(scope, receive, answer)
-            if not answered and scope["type"] == "http":
-                await send(UNREADABLE_BODY)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            self.running -= 1
-            if not self.running:
-                self.idle.set()
-
-    async def finished(self, most_s: float) -> None:
-        """Wait until no request runs, at most `most_s`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(most_s):
-                await self.idle.wait()
+        await self.app(scope, receive, answer)
+        if not answered and scope["type"] == "http":
+            await send(UNREADABLE_BODY)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 SERVERS: dict[str, Serve] = {"hypercorn": hypercorn, "granian": granian}

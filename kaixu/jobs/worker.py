@@ -93,7 +93,7 @@ class Worker:
     async def claim(self) -> bool:
         """Claim and start jobs for all free slots; return whether there may be more jobs."""
         free = self.slots() - len(self.running)
-        if free <= 0 or self.stopping or self.gate.calls.stopping or self.gate.ledger.away:
+        if free <= 0 or self.stopping or self.gate.calls.leaving or self.gate.ledger.away:
             return False
         runners = self.runners()
         with database():

@@ -27,6 +27,7 @@ class InFlightCalls:
         self.running: dict[Ticket, CallTask] = {}
         self.entering: dict[UUID, tuple[Deployment | None, CallTask]] = {}  # by ticket: calls that wait for admission
         self.per_key: Counter[bytes | int | None] = Counter()
+        self.draining = False  # the gateway is about to stop; calls are still taken
         self.stopping = False
         self.stop_at: float | None = None  # the event loop's time at which the grace of running calls is over
 
@@ -96,15 +97,24 @@ class InFlightCalls:
 
     def client_left(self, ticket: Ticket) -> None:
         """The client has disconnected, or the server closed its connection during shutdown."""
-        if self.stop_at is not None and asyncio.get_running_loop().time() >= self.stop_at:
+        if self.is_over():
             ticket.stopped_by_gateway = True
         else:
             ticket.client_left = True
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the gateway is about to stop: nothing new that another gateway could do is begun."""
+        return self.draining or self.stopping
+
     async def idle(self) -> None:
-        """Return when no call is in flight."""
-        while len(self):  # noqa: ASYNC110 - polled a few times at the very end only
+        """Return when no call is in flight, or the grace of running calls is over."""
+        while len(self) and not self.is_over():  # noqa: ASYNC110 - polled a few times at the very end only
             await asyncio.sleep(0.05)
+
+    def is_over(self) -> bool:
+        """Whether the grace of running calls is over."""
+        return self.stop_at is not None and asyncio.get_running_loop().time() >= self.stop_at
 
     async def cancel(self) -> None:
         """Cancel every call in flight and wait for the end of each; no call enters any more."""

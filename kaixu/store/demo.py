@@ -15,8 +15,8 @@ from .query import Connection, Query
 #: Months of history, the last one up to now.
 MONTHS = 13
 
-#: Advisory lock: one command at a time. "demo" in ASCII.
-LOCK = 0x64656D6F
+#: The name of the lock that lets one command at a time change the demo data.
+LOCK = "kaixu.demo"
 
 
 class Demo(msgspec.Struct, frozen=True):

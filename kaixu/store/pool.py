@@ -45,6 +45,14 @@ SEARCH = {"hnsw.ef_search": "250", "hnsw.iterative_scan": "relaxed_order", "hnsw
 #: What is wrong if `pooler` is missing.
 NEEDS_POOLER = "DATABASE_URL leads to a pooler such as PgBouncer, which keeps no sessions: set KAIXU_POOLER=true"
 
+#: What is wrong if the pooler takes each statement by itself.
+NEEDS_TRANSACTIONS = (
+    "the pooler runs in statement mode, in which nothing can be decided exactly: set pool_mode = transaction"
+)
+
+#: How PgBouncer says that it does not let us in. Postgres has codes of its own for that.
+NOT_LET_IN = ("authentication failed", "no such user", "no such database", "auth failed")
+
 #: How long a transaction may be idle before Postgres ends it: it may hold a customer's lock.
 IDLE_TRANSACTION_S = 5
 
@@ -128,27 +136,44 @@ async def open_pool(
         await prepare_connection(connection)
         connection.add_termination_listener(lambda _: lost())
 
-    with database():
-        try:
-            return await asyncpg.create_pool(
-                dsn,
-                min_size=min(least, most),
-                max_size=most,
-                command_timeout=statement_s,
-                timeout=5,
-                max_inactive_connection_lifetime=300,
-                init=prepare,
-                reset=keep_nothing,
-                server_settings=session,
-                **settings,
-            )
-        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-            raise DatabaseRefused(f"the database refuses us: {error}") from None
-        except asyncpg.ProtocolViolationError as error:
-            # PgBouncer's answer to settings of a session.
-            if "startup parameter" not in str(error):
-                raise
+    with database(), refusals():
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=min(least, most),
+            max_size=most,
+            command_timeout=statement_s,
+            timeout=5,
+            max_inactive_connection_lifetime=300,
+            init=prepare,
+            reset=keep_nothing,
+            server_settings=session,
+            **settings,
+        )
+        if pooler and least:
+            async with pool.acquire() as connection, connection.transaction():
+                pass
+        return pool
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Translate what Postgres or a pooler says when it does not let us work: `DatabaseRefused`."""
+    try:
+        yield
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise DatabaseRefused(f"the database refuses us: {error}") from None
+    except asyncpg.ProtocolViolationError as error:  # PgBouncer has no other code
+        if "startup parameter" in str(error):
             raise DatabaseRefused(f"{NEEDS_POOLER} (it says: {error})") from None
+        if any(words in str(error) for words in NOT_LET_IN):
+            raise DatabaseRefused(f"the pooler refuses us: {error}") from None
+        raise
+    except asyncpg.DuplicatePreparedStatementError:  # the session has statements of another client
+        raise DatabaseRefused(NEEDS_POOLER) from None
+    except asyncpg.ConnectionDoesNotExistError as error:
+        if "statement pooling mode" not in str(error):
+            raise
+        raise DatabaseRefused(NEEDS_TRANSACTIONS) from None
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A fake vendor with Chat Completions that fails on demand.
+"""A fake vendor with Chat Completions that fails on demand, and with embeddings.
 
 The model's name selects what happens: `ok`, `stream-<deltas>-<ms between>`, `status-<code>`, `cut-<deltas>`,
 `nonsense`, `greedy` (never stops), `silent` (no usage at the end), `hang`.
@@ -33,6 +33,7 @@ class Vendor:
         """Listen on a free port of the loopback."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_post("/v1/embeddings", self.embed)
         self.runner = web.AppRunner(app, handler_cancellation=True)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", 0)
@@ -90,6 +91,13 @@ class Vendor:
             self.cancelled += 1
             raise
         return response
+
+    async def embed(self, request: web.Request) -> web.Response:
+        """A vector for each text."""
+        texts = (await request.json())["input"]
+        texts = [texts] if isinstance(texts, str) else texts
+        data = [{"index": at, "embedding": [1.0, float(len(text))]} for at, text in enumerate(texts)]
+        return web.json_response({"data": data, "usage": {"prompt_tokens": INPUT_TOKENS * len(texts)}})
 
     async def send(self, response: web.StreamResponse, chunk: dict[str, Any]) -> None:
         """One event."""

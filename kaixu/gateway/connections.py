@@ -1,0 +1,86 @@
+"""Hypercorn's connections, ended without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.protocol.h2 import H2Protocol
+
+from .app import Application
+
+#: How long a connection stays open without a request once the port is closed: a client whose last reply did not say
+#: that the connection ends may be sending its next request.
+LINGER_S = 1.0
+
+#: HTTP/2's announcement that a connection takes no further requests (RFC 9113 §6.8); those that were sent are answered.
+GOAWAY = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + (2**31 - 1).to_bytes(4, "big") + (0).to_bytes(4, "big")
+
+
+class Connections:
+    """Serves connections of a listening socket with Hypercorn's protocols.
+
+    Hypercorn's own shutdown closes idle connections at once, and new ones whose first request is on its way. Clients
+    then see a connection that breaks off after a request was sent, which is an error that they must not answer with a
+    second try.
+    """
+
+    def __init__(self, app: Application, config: Config, *, keep_alive_s: float) -> None:
+        self.app = ASGIWrapper(app)
+        self.config = config
+        self.keep_alive_s = keep_alive_s
+        self.context = WorkerContext(None)
+        self.is_ending = asyncio.Event()
+        self.open: dict[asyncio.Task[None], Connection] = {}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until it is closed."""
+        task = asyncio.current_task()
+        assert task is not None
+        connection = self.open[task] = Connection(self, reader, writer)
+        task.add_done_callback(self.open.pop)
+        await connection.run()
+
+    def end(self) -> None:
+        """Close every connection as soon as it has been idle for a moment; those with a request when it is answered."""
+        self.is_ending.set()
+        for connection in self.open.values():
+            connection.announce_end()
+
+    async def wait(self, most_s: float) -> bool:
+        """Wait until all connections are closed, at most `most_s` seconds; whether they are."""
+        if self.open:
+            await asyncio.wait(self.open, timeout=most_s)
+        return not self.open
+
+    async def cancel(self, most_s: float) -> None:
+        """Cancel the requests of all connections, and close these."""
+        for task in self.open:
+            task.cancel()
+        await self.wait(most_s)
+
+
+class Connection(TCPServer):
+    """One connection."""
+
+    def __init__(self, all_of: Connections, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(all_of.app, loop, all_of.config, all_of.context, {}, reader, writer)
+        self.all_of = all_of
+
+    async def _idle_timeout(self) -> None:
+        """Close the connection unless this is cancelled by a request."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.all_of.keep_alive_s):
+                await self.all_of.is_ending.wait()
+                await asyncio.sleep(LINGER_S)
+        await asyncio.shield(self._initiate_server_close())
+
+    def announce_end(self) -> None:
+        """Tell an HTTP/2 client to make no further requests here; to HTTP/1 clients the headers of replies say that."""
+        if isinstance(self.protocol.protocol, H2Protocol):
+            self.writer.write(GOAWAY)
