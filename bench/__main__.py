@@ -1,7 +1,8 @@
-"""Measures for bench/RESULTS.md: the gateway and a bare proxy with the same upstream and load, in one run.
+"""Measures for bench/RESULTS.md: the gateway, a bare proxy and other gateways, same upstream and load, in one run.
 
 Needs `wrk` and `nginx` (Debian: wrk, nginx-light). Everything runs on this machine's loopback; each measurement is
-bounded in time and the run ends by itself.
+bounded in time and the run ends by itself. While developing: `BENCH_SECONDS=2 BENCH_ROUNDS=1 BENCH_MEMORY_CALLS=5000
+BENCH_OTHERS=0`; `BENCH_OTHERS=0` leaves out the other gateways.
 """
 
 from __future__ import annotations
@@ -10,32 +11,40 @@ import asyncio
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
-import asyncpg
 import psutil
 
-from bench.beside import beside
-from bench.load import ROUNDS, SECONDS, nginx, table, wait_for, wrk
-from bench.stage import config
-from kaixu.store.embedded import EmbeddedPostgres
-from kaixu.store.migrate import migrate
-from kaixu.store.pool import open_pool
-from tests.support.money import customer, virtual_key
-from tests.support.process import Process, free_port
+from bench.beside import Loads, beside
+from bench.load import ROUNDS, SECONDS, Load, table, wait_for, wrk
+from bench.stage import PLAIN, Gateway, Stage, config, cpu_s, stage
+from tests.support.process import free_port
 from tests.support.vendor import Vendor
 
 HERE = Path(__file__).parent
 WITH_OTHERS = os.environ.get("BENCH_OTHERS", "1") != "0"
-NOT_MEASURED = "Not measured in this run (`BENCH_OTHERS=0`)."
-CALLS_FOR_MEMORY = int(os.environ.get("BENCH_MEMORY_CALLS", "100000"))
+CALLS_FOR_MEMORY = int(os.environ.get("BENCH_MEMORY_CALLS", "200000"))
+NAMES = {"hypercorn": "ours on Hypercorn", "granian": "ours on Granian"}
+
+
+class Figure(NamedTuple):
+    """One line of "What it must show"."""
+
+    measure: str
+    target: str
+    measured: str
+
+
+#: Measurements of several gateways, each with a stage of its own: "two processes", "restart of one of two gateways".
+#: They run last, when nothing else runs, and add their lines to the table.
+FURTHER: list[Callable[[], Awaitable[list[Figure]]]] = []
 
 
 async def streams(url: str, key: str, count: int = 200, deltas: int = 50) -> tuple[float, float]:
@@ -61,132 +70,150 @@ async def streams(url: str, key: str, count: int = 200, deltas: int = 50) -> tup
     return count * deltas / max(finished), max(finished) / min(finished)
 
 
+async def load(url: str, key: str, connections: int, seconds: int = SECONDS) -> Load:
+    """Plain calls of `/v1/chat/completions`."""
+    return await asyncio.to_thread(wrk, f"{url}/v1/chat/completions", connections, key, seconds, "openai.lua", **PLAIN)
+
+
+async def cpu_a_call(here: Stage, gateway: Gateway) -> tuple[float, float]:
+    """Microseconds of processor of the gateway, and of Postgres, for a plain call at 32 connections."""
+    await load(gateway.url, here.key, 32, 2)
+    before = cpu_s(gateway.pid), cpu_s(here.postgres)
+    calls = (await load(gateway.url, here.key, 32)).rate * SECONDS
+    used = cpu_s(gateway.pid) - before[0], cpu_s(here.postgres) - before[1]
+    return used[0] / calls * 1e6, used[1] / calls * 1e6
+
+
+async def deltas_a_core(here: Stage, gateway: Gateway) -> tuple[float, float, float]:
+    """Deltas a second of the gateway's own processor, those seen, and the spread of the finish times."""
+    vendor = Vendor()
+    await gateway.stop()
+    await vendor.start()
+    gateway.config.write_text(gateway.config.read_text().replace(here.upstream, vendor.url.removesuffix("/v1")))
+    await gateway.start()
+    process = psutil.Process(gateway.pid)
+    before = sum(process.cpu_times()[:2])
+    measured = [await streams(f"{gateway.url}/api/gateway-stream", here.key) for _ in range(ROUNDS)]
+    used_s = sum(process.cpu_times()[:2]) - before
+    await vendor.stop()
+    await gateway.stop()
+    gateway.config.write_text(f"gateway: {{server: {gateway.home.name}}}\n" + config(here.upstream))
+    await gateway.start()
+    seen, spread = (statistics.median(column) for column in zip(*measured, strict=True))
+    return ROUNDS * 200 * 50 / used_s, seen, spread
+
+
+async def memory_after_calls(here: Stage, gateway: Gateway) -> tuple[float, float, int]:
+    """Megabytes (RSS) of a gateway after its first calls, and after many; how many."""
+    process = psutil.Process(gateway.pid)
+    began = await counted_calls(here)
+    await load(gateway.url, here.key, 64, 2)
+    first = process.memory_info().rss
+    while (calls := await counted_calls(here) - began) < CALLS_FOR_MEMORY:
+        await load(gateway.url, here.key, 64, 10)
+    row = await here.pool.fetchrow(
+        "select (select sum(spent_nusd) from kaixu.customer_month)::bigint, (select sum(cost_nusd) from kaixu.usage_event)::bigint"
+    )
+    assert row is not None
+    assert row[0] == row[1]
+    return first / 2**20, process.memory_info().rss / 2**20, calls
+
+
+async def counted_calls(here: Stage) -> int:
+    """How many calls are settled."""
+    return int(await here.pool.fetchval("select coalesce(sum(calls), 0) from kaixu.customer_month"))
+
+
+def ratio(loads: Loads, connections: int, one: str, other: str) -> str:
+    """The median of the ratios by round of plain calls a second."""
+    of = loads["plain", connections]
+    if one not in of or other not in of:
+        return "not measured"
+    return f"{statistics.median(a.rate / b.rate for a, b in zip(of[one], of[other], strict=True)):.2f}×"
+
+
+def median(loads: Loads, connections: int, name: str, what: str) -> float:
+    """The median of one figure of plain calls."""
+    return float(statistics.median(getattr(one, what) for one in loads["plain", connections][name]))
+
+
 async def main() -> None:
     """Measure and write."""
-    for tool in ("wrk", "nginx"):
-        if shutil.which(tool) is None:
-            raise SystemExit(f"{tool} is needed: apt-get install wrk nginx-light")
-    home = Path(tempfile.mkdtemp(prefix="kaixu-bench-"))
-    home.chmod(0o755)
-    (home / "nginx").mkdir()
-    embedded = EmbeddedPostgres(home)
-    dsn = embedded.start()
-    connection = await asyncpg.connect(dsn)
-    await migrate(connection)
-    await connection.close()
-    pool = await open_pool(dsn)
-    customer_id = await customer(pool, cap_nusd=10**15, allowed_providers=["up"], max_devices_per_key=3)
-    _, key = await virtual_key(
-        pool, customer_id, rpm_limit=10**7, rpd_limit=10**9, monthly_cap_nusd=10**15, max_devices=3
-    )
-    upstream_process, upstream = nginx(home / "nginx")
-    bare_port = free_port()
-    bare = subprocess.Popen(
-        [sys.executable, str(HERE / "bare_proxy.py"), str(bare_port), upstream],
-        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
-    )
-    vendor = Vendor()
-    gateway = Process(home / "gateway", dsn, config(upstream))
-    granian = Process(home / "granian", dsn, "gateway: {server: granian}\n" + config(upstream))
-    stdout = sys.stdout
-    try:
-        await gateway.start()
-        await granian.start()
-        ours_url = f"{gateway.url}/api/gateway-chat"
-        granian_url = f"{granian.url}/api/gateway-chat"
-        bare_url = f"http://127.0.0.1:{bare_port}/api/gateway-chat"
-        await wait_for(bare_url)
-        head = "connections, bare proxy, gateway, gateway / bare, p50 bare, p50 ours, p99 ours, failed, on Granian, its p99"
-        rows = [head.split(", ")]
-        for connections in (1, 32, 128):
-            for url in (bare_url, ours_url, granian_url):
-                await asyncio.to_thread(wrk, url, connections, key, 2)  # warm
-            pairs = []
-            for _ in range(ROUNDS):
-                theirs = await asyncio.to_thread(wrk, bare_url, connections, key)
-                mine = await asyncio.to_thread(wrk, ours_url, connections, key)
-                pairs.append((theirs, mine, await asyncio.to_thread(wrk, granian_url, connections, key)))
-            median = statistics.median
-            rows.append(
-                [
-                    str(connections),
-                    f"{median(a.rate for a, _, _ in pairs):,.0f}/s",
-                    f"{median(b.rate for _, b, _ in pairs):,.0f}/s",
-                    f"{median(b.rate / a.rate for a, b, _ in pairs):.0%}",
-                    f"{median(a.p50_ms for a, _, _ in pairs):.2f} ms",
-                    f"{median(b.p50_ms for _, b, _ in pairs):.2f} ms",
-                    f"{median(b.p99_ms for _, b, _ in pairs):.1f} ms",
-                    str(sum(b.failed + c.failed for _, b, c in pairs)),
-                    f"{median(c.rate for _, _, c in pairs):,.0f}/s",
-                    f"{median(c.p99_ms for _, _, c in pairs):.1f} ms",
-                ]
-            )
-            stdout.write(f"{rows[-1]}\n")
-
-        ours = {"ours": gateway.url, "ours on Granian": granian.url}
-        others = await beside(ours, key, upstream) if WITH_OTHERS else NOT_MEASURED
-        await granian.stop()
-
-        assert gateway.process is not None
-        process = psutil.Process(gateway.process.pid)
-        counted = await pool.fetchval("select sum(calls) from kaixu.customer_month")
-        memory = [process.memory_info().rss]
-        while counted < CALLS_FOR_MEMORY:
-            await asyncio.to_thread(wrk, ours_url, 64, key, 10)
-            counted = await pool.fetchval("select sum(calls) from kaixu.customer_month")
-            memory.append(process.memory_info().rss)
-        row = await pool.fetchrow(
-            "select (select sum(spent_nusd) from kaixu.customer_month)::bigint, (select sum(cost_nusd) from kaixu.usage_event)::bigint"
+    figures: list[Figure] = []
+    async with stage() as here:
+        bare_port = free_port()
+        bare = subprocess.Popen(
+            [sys.executable, str(HERE / "bare_proxy.py"), str(bare_port), here.upstream],
+            env={**os.environ, "PYTHONPATH": str(HERE.parent)},
         )
-        assert row is not None
-        assert row[0] == row[1]
+        gateways = {name: here.gateway(name, f"gateway: {{server: {name}}}\n") for name in NAMES}
+        try:
+            for gateway in gateways.values():
+                await gateway.start()
+            bare_url = f"http://127.0.0.1:{bare_port}"
+            await wait_for(f"{bare_url}/v1/chat/completions")
+            urls = {NAMES[name]: gateway.url for name, gateway in gateways.items()}
+            others, loads = await beside(urls, bare_url, here.key, here.upstream, with_others=WITH_OTHERS)
+            figures += compared(loads)
+            for name, gateway in gateways.items():
+                cpu, of_postgres = await cpu_a_call(here, gateway)
+                target = "≤ 400 µs" if name == "granian" else ""
+                measured = f"{cpu:.0f} µs, Postgres {of_postgres:.0f} µs"
+                figures.append(Figure(f"processor a plain call, {NAMES[name]}", target, measured))
+            for name, gateway in gateways.items():
+                a_core, seen, spread = await deltas_a_core(here, gateway)
+                measured = f"{a_core:,.0f}; {seen:,.0f} seen, finish times within {spread:.2f}×"
+                figures.append(Figure(f"streams, deltas a second and core, {NAMES[name]}", "≥ 12,000", measured))
+            for name, gateway in gateways.items():
+                first, last, calls = await memory_after_calls(here, gateway)
+                measured = f"{last:.0f} MB after {calls:,} calls, {first:.0f} MB after the first"
+                figures.append(Figure(f"memory, {NAMES[name]}", "< 110 MB after 200,000 calls", measured))
+        finally:
+            for gateway in gateways.values():
+                await gateway.stop()
+            bare.terminate()
+            bare.wait(30)
+    for measure in FURTHER:
+        figures += await measure()
+    write(figures, others)
+    sys.stdout.write(json.dumps([figure._asdict() for figure in figures], indent=1) + "\n")
 
-        await gateway.stop()
-        await vendor.start()
-        gateway.config.write_text(config(vendor.url.removesuffix("/v1")))
-        await gateway.start()
-        process = psutil.Process(gateway.process.pid)
-        before = sum(process.cpu_times()[:2])
-        measured = [await streams(f"{gateway.url}/api/gateway-stream", key) for _ in range(ROUNDS)]
-        cpu_s = sum(process.cpu_times()[:2]) - before
-        per_core = ROUNDS * 200 * 50 / cpu_s
-        await vendor.stop()
 
-        figures = {
-            "deltas a second of the gateway's own CPU": f"{per_core:,.0f}",
-            "deltas a second seen (generator, stand-in and gateway on two cores)": f"{statistics.median(rate for rate, _ in measured):,.0f}",
-            "spread of finish times": f"{statistics.median(spread for _, spread in measured):.2f}×",
-            "memory (RSS) after the first calls": f"{memory[0] / 2**20:.0f} MB",
-            f"memory after {counted:,} calls": f"{memory[-1] / 2**20:.0f} MB ({memory[-1] / memory[0] - 1:+.1%})",
-        }
-        write(rows, others, figures)
-        stdout.write(json.dumps(figures, indent=1) + "\n")
-    finally:
-        await gateway.stop()
-        await granian.stop()
-        for child in (bare, upstream_process):
-            child.terminate()
-        await pool.close()
-        embedded.server.cleanup()
-        shutil.rmtree(home, ignore_errors=True)
+def compared(loads: Loads) -> list[Figure]:
+    """The lines about plain calls beside the bare proxy and others."""
+    on_hypercorn, on_granian = NAMES["hypercorn"], NAMES["granian"]
+    figures = [
+        Figure("32 connections, Granian / Portkey", "≥ 1.0×", ratio(loads, 32, on_granian, "Portkey")),
+        Figure("32 connections, Granian / LiteLLM", "≥ 20×", ratio(loads, 32, on_granian, "LiteLLM")),
+        Figure("32 connections, Hypercorn / bare proxy", "≥ 0.90×", ratio(loads, 32, on_hypercorn, "bare proxy")),
+    ]
+    for name in (on_granian, on_hypercorn):
+        figures.append(
+            Figure(f"p99 at 128 connections, {name}", "≤ 80 ms", f"{median(loads, 128, name, 'p99_ms'):.1f} ms")
+        )
+    for name in (on_granian, on_hypercorn):
+        added_ms = median(loads, 1, name, "p50_ms") - median(loads, 1, "bare proxy", "p50_ms")
+        figures.append(
+            Figure(f"added at one client over the bare proxy (p50), {name}", "≤ 1.2 ms", f"{added_ms:.2f} ms")
+        )
+    return figures
 
 
-def write(rows: list[list[str]], others: str, figures: dict[str, str]) -> None:
+def write(figures: list[Figure], others: str) -> None:
     """bench/RESULTS.md."""
     (HERE / "RESULTS.md").write_text(
         f"""# Results
 
 Written by `make bench` on {time.strftime("%Y-%m-%d")}: {os.cpu_count()} cores, Python {platform.python_version()}; load generator (wrk),
-upstream (nginx, a fixed streamed chat completion), Postgres (embedded, `fsync` on) and gateway all on this machine.
-{ROUNDS} rounds of {SECONDS} s for each figure, bare proxy and gateway in turn; medians, and the median of the ratios by round.
+upstream (nginx, a fixed chat completion), Postgres (embedded, `fsync` on) and gateway all on this machine.
+{ROUNDS} rounds of {SECONDS} s for each figure, all gateways in turn; medians, and the median of the ratios by round.
 
-The bare proxy is Quart on Hypercorn with the same transport and no enforcement (`bench/bare_proxy.py`). The gateway has
-everything on: key, allowlist, seat, RPM, RPD, customer and key cap, durable settlement; one worker process, on Hypercorn
-as the bare proxy is, and in the last two columns on Granian (`gateway.server: granian`).
+The bare proxy is Quart on Hypercorn with the same transport and no enforcement (`bench/bare_proxy.py`). Ours has
+everything on: key, allowlist, seat, RPM, RPD, customer and key cap, durable settlement; one process.
 
-## Chat calls
+## What it must show
 
-{table(rows)}
+{table([["measure", "target", "measured"], *([*figure] for figure in figures)])}
 
 ## Beside other gateways
 
@@ -195,24 +222,6 @@ keys, Portkey's gateway has neither (`bench/beside.py`). Portkey 1.15 answers ev
 changes headers that Node holds immutable), so it can be compared by plain calls only.
 
 {others}
-
-## Streams and memory
-
-200 streams at once of 50 deltas, {ROUNDS} times.
-
-{table([["measure", "figure"], *([name, value] for name, value in figures.items())])}
-
-## The targets
-
-| measure | target |
-|---|---|
-| calls/s of the bare proxy, 32 and 128 connections | ≥ 75 % |
-| calls/s, p99 at 128 connections | ≥ 1,500/s, < 150 ms |
-| added latency at one client | ≤ 2.5 ms p50 |
-| deltas a second and core; spread of finish times | ≥ 8,000; ≤ 2× |
-| memory over 100,000 calls | < 5 % growth, < 150 MB |
-| `/v1/chat/completions` beside LiteLLM and Portkey, 32 connections | ≥ 25×, ≥ 1.5× |
-| p50 at one client | within 2 ms of Portkey's |
 """
     )
 

@@ -17,9 +17,10 @@ from kaixu.metering.connections import open_transport
 
 
 def application(upstream: str) -> Quart:
-    """One route that passes the body to the upstream and the response back."""
+    """Routes that pass the body to the upstream and the response back: of a stream, and of a plain call."""
     app = Quart("bare")
     url = httpx.URL(upstream + "/v1/chat/completions")
+    plain_url = httpx.URL(upstream + "/plain/v1/chat/completions")
     headers = {"authorization": "Bearer x", "content-type": "application/json"}
 
     @app.before_serving
@@ -30,14 +31,21 @@ def application(upstream: str) -> Quart:
     async def end() -> None:
         await app.extensions["transport"].aclose()
 
-    @app.post("/api/gateway-chat")
-    async def chat() -> Response:
+    async def pass_on(url: httpx.URL, content_type: str) -> Response:
         outgoing = httpx.Request("POST", url, headers=headers, content=await request.get_data())
         response = await app.extensions["transport"].handle_async_request(outgoing)
         try:
-            return Response(await response.aread(), content_type="text/event-stream")
+            return Response(await response.aread(), content_type=content_type)
         finally:
             await response.aclose()
+
+    @app.post("/api/gateway-chat")
+    async def stream() -> Response:
+        return await pass_on(url, "text/event-stream")
+
+    @app.post("/v1/chat/completions")
+    async def plain() -> Response:
+        return await pass_on(plain_url, "application/json")
 
     return app
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import HERE, ROUNDS, SECONDS, Load, table, wait_for, wrk
+from bench.stage import PLAIN, STREAMED
 from tests.support.process import free_port
 
 RUN = HERE / ".run"
@@ -91,36 +92,41 @@ def portkey(upstream: str, port: int) -> tuple[subprocess.Popen[bytes], Gateway]
     return process, Gateway("Portkey", url, "vendor-key", plain, streamed)
 
 
-async def beside(ours: dict[str, str], key: str, upstream: str) -> str:
-    """The table, as Markdown. `ours`: our gateways' addresses, by name."""
+#: The loads of each gateway by name, of one kind of call and number of connections.
+Loads = dict[tuple[str, int], dict[str, list[Load]]]
+
+
+async def beside(
+    ours: dict[str, str], bare: str, key: str, upstream: str, *, with_others: bool = True
+) -> tuple[str, Loads]:
+    """The table, as Markdown, and what it is made of. `ours`: our gateways' addresses by name; `bare`: the proxy's."""
     RUN.mkdir(exist_ok=True)
-    lite_process, lite = litellm(upstream, free_port())
-    port_process, port = portkey(upstream, free_port())
-    model = {"MODEL": "up-chat"}
+    others = [litellm(upstream, free_port()), portkey(upstream, free_port())] if with_others else []
     gateways = [
-        *(
-            Gateway(name, f"{url}/v1/chat/completions", key, model, model | {"STREAM": "1"})
-            for name, url in ours.items()
-        ),
-        lite,
-        port,
+        Gateway("bare proxy", f"{bare}/v1/chat/completions", key, PLAIN, {}),
+        *(Gateway(name, f"{url}/v1/chat/completions", key, PLAIN, STREAMED) for name, url in ours.items()),
+        *(gateway for _, gateway in others),
     ]
     rows = [["calls", "connections", "gateway", "calls/s", "p50", "p99", "failed", *(f"{name} / it" for name in ours)]]
     try:
-        for gateway in (lite, port):
+        for _, gateway in others:
             await wait_for(gateway.url, 90)
-        for kind in ("plain", "streamed"):
-            for connections in (1, 32):
-                rows += await measured(gateways, list(ours), kind, connections)
+        loads: Loads = {}
+        for kind, connections in (("plain", 1), ("plain", 32), ("plain", 128), ("streamed", 1), ("streamed", 32)):
+            which = [one for one in gateways if one.plain == PLAIN or connections < 128]  # the others are too slow
+            if kind == "streamed":
+                which = [one for one in which if one.streamed]
+            loads[kind, connections] = await measured(which, kind, connections)
+            rows += rows_of(loads[kind, connections], list(ours), kind, connections)
     finally:
-        for process in (lite_process, port_process):
+        for process, _ in others:
             process.kill()
             process.wait(30)
-    return table(rows)
+    return table(rows), loads
 
 
-async def measured(gateways: list[Gateway], ours: list[str], kind: str, connections: int) -> list[list[str]]:
-    """The rows of one kind of call; the gateways run in turn, so that changes of the machine's load affect all."""
+async def measured(gateways: list[Gateway], kind: str, connections: int) -> dict[str, list[Load]]:
+    """The loads of one kind of call; the gateways run in turn, so that changes of the machine's load affect all."""
     loads: dict[str, list[Load]] = {gateway.name: [] for gateway in gateways}
     for turn in range(ROUNDS + 1):
         for gateway in gateways:
@@ -129,6 +135,11 @@ async def measured(gateways: list[Gateway], ours: list[str], kind: str, connecti
             load = await asyncio.to_thread(wrk, gateway.url, connections, gateway.key, seconds, "openai.lua", **more)
             if turn:  # the first round is a warm-up
                 loads[gateway.name].append(load)
+    return loads
+
+
+def rows_of(loads: dict[str, list[Load]], ours: list[str], kind: str, connections: int) -> list[list[str]]:
+    """The rows of one kind of call: medians, and the median of the ratios by round."""
     median = statistics.median
     rows = []
     for name, measures in loads.items():

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.load import HERE, SECONDS, Load, table, wrk
-from bench.stage import cpu_s, stage
+from bench.stage import PLAIN, STREAMED, cpu_s, stage
 
 SERVER = os.environ.get("SERVER", "granian")
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "32"))
@@ -139,7 +139,7 @@ def sample(pid: int, seconds: int, file: Path) -> str:
 
 async def main() -> None:
     """Measure and write."""
-    script = {"script": "openai.lua", "MODEL": "up-chat"} | ({"STREAM": "1"} if STREAM else {})
+    script = {"script": "openai.lua"} | (STREAMED if STREAM else PLAIN)
 
     async def load(url: str, key: str, seconds: int) -> Load:
         return await asyncio.to_thread(wrk, url, CONNECTIONS, key, seconds, **script)

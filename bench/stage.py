@@ -29,7 +29,7 @@ PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
 
 
 def config(upstream: str) -> str:
-    """One lane with everything that admission checks switched on."""
+    """Two lanes with everything that admission checks switched on."""
     return f"""
 lanes:
   up:
@@ -39,7 +39,18 @@ lanes:
     models:
       up-chat: {{type: chat, price: {{input: 0.1965, output: 0.786}}, cost: {{input: 0.15, output: 0.6}}}}
       stream-50-20: {{type: chat, price: {{input: 0.1965, output: 0.786}}}}
+  plain:
+    plugin: openai
+    base_url: {upstream}/plain/v1
+    api_key: vendor-key
+    models:
+      plain-chat: {{type: chat, price: {{input: 0.1965, output: 0.786}}, cost: {{input: 0.15, output: 0.6}}}}
 """
+
+
+#: The models of `config`, for clients that stream and for those that do not: nginx cannot tell their requests apart.
+STREAMED = {"MODEL": "up-chat", "STREAM": "1"}
+PLAIN = {"MODEL": "plain-chat"}
 
 
 class Gateway(Process):
@@ -99,7 +110,7 @@ async def stage() -> AsyncIterator[Stage]:
     await migrate(connection)
     await connection.close()
     pool = await open_pool(dsn)
-    customer_id = await customer(pool, cap_nusd=10**15, allowed_providers=["up"], max_devices_per_key=3)
+    customer_id = await customer(pool, cap_nusd=10**15, allowed_providers=["up", "plain"], max_devices_per_key=3)
     _, key = await virtual_key(
         pool, customer_id, rpm_limit=10**7, rpd_limit=10**9, monthly_cap_nusd=10**15, max_devices=3
     )

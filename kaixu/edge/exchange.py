@@ -18,7 +18,7 @@ from kaixu.config.environment import Network
 from kaixu.ops.change_origin import CHANGE_ORIGIN, ChangeOrigin
 from kaixu.ops.logs import REQUEST_ID
 from kaixu.ops.request_end import CLIENT_GONE, RequestEnd, RequestListener, shown_path, tell
-from kaixu.plugin.deadline import within
+from kaixu.plugin.deadline import CallTimer, within
 from kaixu.plugin.errors import BodyTimeout, Invalid, KaixuError, Stopping, UnsupportedEncoding
 
 from .callers import Callers
@@ -85,7 +85,8 @@ class Exchange:
         REQUEST_ID.set(request.request_id)
         CHANGE_ORIGIN.set(ChangeOrigin(request.address, self.hash_address))
         try:
-            await self.answer(request, scope, receive, send)
+            with CallTimer() as timer:
+                await self.answer(request, scope, receive, send, timer)
         except asyncio.CancelledError:
             if request.progress.status is None:
                 if self.is_stopping():
@@ -119,7 +120,12 @@ class Exchange:
         )
 
     async def answer(
-        self, request: IncomingRequest, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+        self,
+        request: IncomingRequest,
+        scope: HTTPScope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        timer: CallTimer,
     ) -> None:
         """Find the route and call its handler, or refuse the request."""
         try:
@@ -153,7 +159,7 @@ class Exchange:
             request.progress.bytes_received = len(body)
             whole = msgspec.structs.replace(request, body=body, method=method, parameters=parameters)
             watch = ClientWatch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
-            timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch.start)
+            timer.remind(WATCH_AFTER_S, watch.start)
             try:
                 try:
                     reply = await route.handler(whole)
@@ -165,7 +171,7 @@ class Exchange:
                     raise
                 request.progress.is_client_gone = True
             finally:
-                timer.cancel()
+                timer.forget_reminder()
                 watch.stop()
 
     async def answer_upload(

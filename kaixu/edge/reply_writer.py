@@ -112,13 +112,15 @@ class ReplyWriter:
         """Send messages; False if the client did not read one of them in time."""
         stall_s, progress = self.stall_s(), request.progress
         try:
-            for message in messages:
-                if message["type"] == "http.response.start":
-                    progress.status = message["status"]
-                with within(stall_s):
-                    await send(message)
-                if message["type"] == "http.response.body":
-                    progress.bytes_sent += len(message["body"])
+            with within(stall_s) as deadline:
+                for message in messages:
+                    if message["type"] == "http.response.start":
+                        progress.status = message["status"]
+                        await send(message)
+                    else:
+                        await send(message)
+                        progress.bytes_sent += len(message["body"])
+                    deadline.restart(stall_s)
         except TimeoutError:
             progress.is_client_gone = True
             log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)

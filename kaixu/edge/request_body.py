@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, cast
 from hypercorn.typing import ASGIReceiveCallable
 
 from kaixu.ops.client_network import network_of
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import Overloaded, TooLarge
 
 #: The time limit for receiving a body.
@@ -114,11 +114,13 @@ class BodyShare:
             return False
         return budget.by_owner[self.owner] + count <= budget.max_of(self.owner)
 
+    def fits(self, count: int) -> bool:
+        """Whether there is room for `count` more bytes, in all and for the owner."""
+        return not count or (self.budget.held + count <= self.budget.most() and self.has_room(count))
+
     def require_room(self, count: int) -> None:
         """Raises `Overloaded` if there is no room for `count` more bytes."""
-        if not count:
-            return
-        if self.budget.held + count > self.budget.most() or not self.has_room(count):
+        if not self.fits(count):
             raise Overloaded(
                 "the gateway has no memory left for request bodies",
                 hint="Try again in a moment.",
@@ -128,6 +130,10 @@ class BodyShare:
     def take(self, count: int) -> None:
         """Reserve `count` more bytes. Raises `Overloaded`."""
         self.require_room(count)
+        self.add(count)
+
+    def add(self, count: int) -> None:
+        """Reserve `count` more bytes that are known to fit."""
         self.budget.count(self.owner, count)
         self.held += count
 
@@ -170,6 +176,8 @@ async def read_body(
         raise TooLarge(f"the body is {length} bytes long; at most {most} are allowed")
 
     async def require_room(size: int, more: int) -> None:
+        if size <= SMALL_BODY_BYTES and share.fits(more):
+            return
         if identify is not None and share.is_unknown and (size > SMALL_BODY_BYTES or not share.has_room(more)):
             share.assign(await identify())
         share.require_room(more)
@@ -187,7 +195,7 @@ async def read_body(
         if size > most:
             raise TooLarge(f"the body is longer than {most} bytes")
         await require_room(size, len(part))
-        share.take(len(part))
+        share.add(len(part))
         parts.append(part)
         if share.ended:
             return b"".join(parts)
@@ -196,10 +204,9 @@ async def read_body(
 async def discard_rest(receive: ASGIReceiveCallable) -> None:
     """Read the rest of a body and discard it, within limits."""
     size = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DISCARD_S):
-            while size <= DISCARD_BYTES:
-                message = cast(dict[str, Any], await receive())
-                size += len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
+    with contextlib.suppress(TimeoutError), within(DISCARD_S):
+        while size <= DISCARD_BYTES:
+            message = cast(dict[str, Any], await receive())
+            size += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return

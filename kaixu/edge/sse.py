@@ -9,10 +9,15 @@ from typing import Any
 
 import msgspec
 
+from kaixu.plugin.deadline import CallTimer, within
+
 ENCODER = msgspec.json.Encoder()
 
 #: Clients and proxies close idle connections; the API promises a ping at least this often.
 PING_S = 15.0
+
+#: An event loop may round its timers by this much.
+TIMER_ROUNDING_S = 0.005
 
 #: The buffer size for a slow client; when it is full, the vendor's stream is not read.
 MAX_BUFFERED_BYTES = 64 * 1024
@@ -59,7 +64,9 @@ class EventStream:
         self._frames: list[bytes] = []
         self._size = 0
         self._task: asyncio.Task[None] | None = None
-        self._readable = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None  # waits for a frame, or for the task's end
+        self._timer: asyncio.TimerHandle | None = None  # of pings: one for the whole stream, moved on when it fires
+        self._idle_since = 0.0
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = False
@@ -82,7 +89,7 @@ class EventStream:
             await self._writable.wait()
         self._frames.append(data)
         self._size += len(data)
-        self._readable.set()
+        self._wake_reader()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -91,8 +98,8 @@ class EventStream:
         """Wait for the first output, at most `within_s`. Raises the task's error if it fails before any output."""
         task = self._begin()
         try:
-            async with asyncio.timeout(within_s):
-                await self._readable.wait()
+            with within(within_s):
+                await self._next_frame(task)
         except TimeoutError:
             self.is_committed = True
         if task.done() and not self._frames:
@@ -100,9 +107,27 @@ class EventStream:
 
     def _begin(self) -> asyncio.Task[None]:
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._make(self))
-            self._task.add_done_callback(lambda _: self._readable.set())
+            self._task = self._loop.create_task(self._run())
+            self._task.add_done_callback(lambda _: self._wake_reader())
         return self._task
+
+    async def _run(self) -> None:
+        with CallTimer():
+            await self._make(self)
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def _next_frame(self, task: asyncio.Task[None]) -> None:
+        """Wait until there is a frame, or the task has ended."""
+        if self._frames or task.done():
+            return
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
 
     async def __anext__(self) -> bytes:
         self.is_committed = True
@@ -111,14 +136,10 @@ class EventStream:
             if task.done():
                 task.result()
                 raise StopAsyncIteration
-            self._readable.clear()
-            if self._frames or task.done():
-                continue
-            timer = asyncio.get_running_loop().call_later(PING_S, self._ping)
-            try:
-                await self._readable.wait()
-            finally:
-                timer.cancel()
+            self._idle_since = self._loop.time()
+            if self._timer is None:
+                self._timer = self._loop.call_later(PING_S, self._ping)
+            await self._next_frame(task)
         data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
         self._frames.clear()
         self._size = 0
@@ -126,13 +147,22 @@ class EventStream:
         return data
 
     def _ping(self) -> None:
-        if not self._gone:
-            self._frames.append(self._make_ping())
-            self._readable.set()
+        """Send a ping if the reader has waited for long enough; else look again when it has."""
+        self._timer = None
+        if self._gone or self._reader is None or self._reader.done():
+            return
+        ping_at = self._idle_since + PING_S
+        if ping_at > self._loop.time() + TIMER_ROUNDING_S:
+            self._timer = self._loop.call_at(ping_at, self._ping)
+            return
+        self._frames.append(self._make_ping())
+        self._wake_reader()
 
     async def aclose(self) -> None:
         """Cancel the task and wait for it, or let it run on for a while without a client."""
         self._gone = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._writable.set()
         task = self._task
         cancelled = False

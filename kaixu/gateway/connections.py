@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.events import Event, Response
 from hypercorn.protocol.h2 import H2Protocol
 
 from .app import Application
@@ -19,6 +22,22 @@ LINGER_S = 1.0
 
 #: HTTP/2's announcement that a connection takes no further requests (RFC 9113 §6.8); those that were sent are answered.
 GOAWAY = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + (2**31 - 1).to_bytes(4, "big") + (0).to_bytes(4, "big")
+
+
+def without_connection_headers() -> None:
+    """Make Hypercorn leave the header `connection` out of HTTP/2 replies, where it must not be (RFC 9113 §8.2.2).
+
+    Its library refuses such a reply, and Hypercorn then sends none at all.
+    """
+
+    async def reply_for_http_2(self: H2Protocol, event: Event) -> None:
+        if isinstance(event, Response):
+            event = replace(event, headers=[one for one in event.headers if one[0] != b"connection"])
+        await send(self, event)
+
+    send = H2Protocol.stream_send
+    if send.__name__ != reply_for_http_2.__name__:
+        H2Protocol.stream_send = reply_for_http_2  # type: ignore[method-assign]
 
 
 class Connections:
@@ -48,7 +67,7 @@ class Connections:
     def end(self) -> None:
         """Close every connection as soon as it has been idle for a moment; those with a request when it is answered."""
         self.is_ending.set()
-        for connection in self.open.values():
+        for connection in list(self.open.values()):
             connection.announce_end()
 
     async def wait(self, most_s: float) -> bool:
@@ -82,5 +101,7 @@ class Connection(TCPServer):
 
     def announce_end(self) -> None:
         """Tell an HTTP/2 client to make no further requests here; to HTTP/1 clients the headers of replies say that."""
-        if isinstance(self.protocol.protocol, H2Protocol):
-            self.writer.write(GOAWAY)
+        protocol: ProtocolWrapper | None = getattr(self, "protocol", None)  # None: it has only just been accepted
+        if protocol is not None and isinstance(protocol.protocol, H2Protocol) and not self.writer.is_closing():
+            with contextlib.suppress(OSError, RuntimeError):  # the client has gone
+                self.writer.write(GOAWAY)

@@ -73,10 +73,11 @@ async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped:
     """Serve with Hypercorn. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from hypercorn.config import Config
 
-    from .connections import Connections
+    from .connections import Connections, without_connection_headers
 
     refuse_bare_cr()
     stay_with_http_1()
+    without_connection_headers()
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.accesslog = None

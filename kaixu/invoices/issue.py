@@ -33,7 +33,7 @@ from kaixu.store.query import Connection
 from .amounts import Credit
 from .compose import Composed, Material, compose, with_number
 from .mailing import mail_issued
-from .pdf import invoice_pdf
+from .printing import printed
 
 #: Makes what a book shows of a month; None where it cannot be made. By book.
 Statements = Mapping[str, Callable[[BookMonth], dict[str, Any] | None]]
@@ -170,7 +170,7 @@ async def sealed(
 ) -> Issue:
     """A snapshot as text with its hash, and the PDF with its own."""
     text = msgspec.json.encode(snapshot).decode()
-    pdf = await asyncio.to_thread(invoice_pdf, text)  # it takes longer than a call may wait
+    pdf = await asyncio.to_thread(printed, text)  # it takes longer than a call may wait
     return Issue(
         kind=kind,
         customer_id=customer_id,

@@ -18,7 +18,7 @@ from kaixu.store.pool import database
 
 from .amounts import totals_of
 from .issue import find_invoice
-from .pdf import invoice_pdf
+from .printing import printed
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ def wrong_hashes(stored: Stored, pdf: bytes) -> list[str]:
         wrong.append("the snapshot does not have its SHA-256")
     if hashlib.sha256(pdf).hexdigest() != stored.pdf_sha256:
         wrong.append("the PDF does not have its SHA-256")
-    if hashlib.sha256(invoice_pdf(stored.snapshot)).hexdigest() != stored.pdf_sha256:
+    if hashlib.sha256(printed(stored.snapshot)).hexdigest() != stored.pdf_sha256:
         wrong.append("the PDF made from the snapshot is another one (made by another version of the program?)")
     return wrong
 

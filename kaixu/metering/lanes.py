@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import KaixuError, UpstreamError, UpstreamTimeout
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import ChatRequest
@@ -46,8 +47,9 @@ def lanes_of(ticket: ModelTicket) -> list[Lane]:
 @asynccontextmanager
 async def limit_total_time(ticket: ModelTicket) -> AsyncIterator[None]:
     """Limit the total time of a call; turn what a plugin raises into a `KaixuError`."""
-    async with translate_errors(ticket, ticket.deployment), asyncio.timeout(ticket.wire.limits.total_s):
-        yield
+    async with translate_errors(ticket, ticket.deployment):
+        with within(ticket.wire.limits.total_s):
+            yield
 
 
 @asynccontextmanager

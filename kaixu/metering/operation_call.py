@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
+from math import inf
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID, uuid4
@@ -21,6 +22,7 @@ from kaixu.plugin.blob import Blob, blobs_in
 from kaixu.plugin.book import BookMonth
 from kaixu.plugin.callback import Begun
 from kaixu.plugin.database import Database
+from kaixu.plugin.deadline import Deadline, within
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
 from kaixu.plugin.operation import Charge, Free, Job, NoteLevel, Operation, PerUnit
@@ -108,7 +110,7 @@ class OperationCall:
         self._is_running = False
         self._blobs = blobs
         self._upload = None if upload is None else CallUpload(upload, blobs, meter, self._paused)
-        self.timer: asyncio.Timeout | None = None  # the handler's time limit
+        self.timer: Deadline | None = None  # the handler's time limit
         self.start = start
         wire.blobs = blobs
 
@@ -146,16 +148,16 @@ class OperationCall:
     async def _paused(self, work: Awaitable[Blob]) -> Blob:
         """Wait for a client's body. The handler's time limit does not run meanwhile."""
         timer, loop = self.timer, asyncio.get_running_loop()
-        began, ends = loop.time(), None if timer is None else timer.when()
+        began, ends = loop.time(), inf if timer is None else timer.at
         if timer is not None:
-            timer.reschedule(None)
+            timer.move(inf)
         try:
             return await work
         finally:
             waited_s = loop.time() - began
             self.wire.paused(waited_s)
-            if timer is not None and ends is not None:
-                timer.reschedule(ends + waited_s)
+            if timer is not None:
+                timer.move(ends + waited_s)
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """See `kaixu.plugin.Call.in_thread`. Raises `TicketClosed`."""
@@ -410,7 +412,7 @@ class LimitedWire(Protocol):
 class LimitedCall(Protocol):
     """A call whose handler has limits; also the view of a panel."""
 
-    timer: asyncio.Timeout | None
+    timer: Deadline | None
 
     @property
     def wire(self) -> LimitedWire: ...
@@ -445,7 +447,7 @@ async def handler_limits(
     try:
         try:
             call.note_running()
-            async with asyncio.timeout(timeout_s) as call.timer:
+            with within(timeout_s) as call.timer:
                 yield limits
         finally:
             if not limits.goes_on:

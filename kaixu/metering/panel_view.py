@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
@@ -14,6 +13,7 @@ import httpx
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.plugin.access import Caller
 from kaixu.plugin.book import BookMonth
+from kaixu.plugin.deadline import Deadline
 from kaixu.plugin.errors import NotFound, TicketClosed
 from kaixu.plugin.job import JobView
 from kaixu.plugin.money import Balance
@@ -122,7 +122,7 @@ class PanelView:
         self.request_id = request_id
         self.wire = PanelWire(wire, customer_data)
         self.secrets = SecretStates(customer_data)
-        self.timer: asyncio.Timeout | None = None  # its time limit
+        self.timer: Deadline | None = None  # its time limit
         self._gate = gate
         self._integration = integration
         self._wire = wire

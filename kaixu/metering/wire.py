@@ -13,7 +13,7 @@ import httpx
 import tenacity
 
 from kaixu.ops.trace_context import TraceContext
-from kaixu.plugin.deadline import Deadline
+from kaixu.plugin.deadline import Deadline, within
 from kaixu.plugin.errors import (
     KaixuError,
     TicketClosed,
@@ -310,7 +310,7 @@ async def beginning_of_body(response: httpx.Response) -> bytes:
         return b""
     body = bytearray()
     try:
-        async with asyncio.timeout(LONGEST_READING_S):
+        with within(LONGEST_READING_S):
             assert isinstance(response.stream, httpx.AsyncByteStream)
             async for piece in response.stream:
                 body += piece[: MOST_REFUSAL_BYTES - len(body)]

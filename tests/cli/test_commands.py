@@ -158,6 +158,12 @@ def test_reconcile_ends_with_1_at_the_first_figure_that_does_not_add_up(kaixu: K
     assert any(one["figure"] == "spent_nusd" for one in json.loads(ran.stdout)["differences"])
 
 
+def test_what_makes_pdfs_is_not_loaded_before_the_first() -> None:
+    code = "import sys, kaixu.gateway.process; print(sorted({'fpdf', 'fontTools', 'PIL', 'numpy'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
 def test_import_kaixu_loads_nothing_else() -> None:
     subprocess.run(
         [sys.executable, "-c", "import kaixu, sys; assert not {'quart', 'asyncpg', 'pydantic'} & set(sys.modules)"],

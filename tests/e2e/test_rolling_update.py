@@ -12,7 +12,11 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 
+from kaixu.gateway.stopping import SAME_S
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.nginx import balanced, nginx
 from tests.support.process import Client, Process
@@ -112,6 +116,24 @@ async def until_unready(http: aiohttp.ClientSession, gateway: Process) -> None:
             await asyncio.sleep(0.02)
 
 
+async def status_by_http_2(gateway: Process, method: str, path: str, **headers: str) -> str:
+    """The status of the reply to an HTTP/2 request; the rest of its body, if it announces one, does not come."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    connection = H2Connection(H2Configuration(header_encoding="utf-8"))
+    connection.initiate_connection()
+    pseudo = {":method": method, ":path": path, ":scheme": "http", ":authority": "x"}
+    connection.send_headers(1, [*pseudo.items(), *headers.items()], end_stream=method == "GET")
+    writer.write(connection.data_to_send())
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                for event in connection.receive_data(await reader.read(65536)):
+                    if isinstance(event, ResponseReceived):
+                        return str({str(name): str(value) for name, value in event.headers}[":status"])
+    finally:
+        writer.close()
+
+
 async def restart(gateway: Process) -> None:
     """Stop a gateway as an update does, and start it again on the same port."""
     assert await gateway.stop() == 0
@@ -175,13 +197,18 @@ async def test_a_draining_gateway_is_unready_and_serves_on_until_it_is_told_to_g
                 assert response.status == 200
                 assert (response.headers.get("connection") == "close") is is_draining
         assert (await Client(http, gateway.url, key).stream("stream-20-5", max_tokens=100))[1][-1][0] == "done"
-        stream = asyncio.ensure_future(client.stream("stream-200-20", max_tokens=100))
+        if server == "hypercorn":  # both replies say `connection: close` to HTTP/1, which HTTP/2 does not know
+            assert await status_by_http_2(gateway, "GET", "/api/health") == "503"
+            long = {"authorization": "Bearer nonsense", "content-length": "7000000"}
+            assert await status_by_http_2(gateway, "POST", "/v1/chat/completions", **long) == "401"
+        stream = asyncio.ensure_future(client.stream("stream-200-20", max_tokens=200))
         async with asyncio.timeout(60):
             while vendor.delivered < 30:
                 await asyncio.sleep(0.02)
-            while await health_of(http, gateway) == 503:  # a signal that comes within a second counts as the same one
-                gateway.process.send_signal(signal.SIGTERM)
-                await asyncio.sleep(0.3)
+            await asyncio.sleep(SAME_S)  # a signal that comes sooner counts as the same one
+            gateway.process.send_signal(signal.SIGTERM)
+            while await health_of(http, gateway) == 503:
+                await asyncio.sleep(0.05)
         assert (await stream)[1][-1][0] == "done"
     assert await asyncio.to_thread(gateway.process.wait, 60) == 0
     await assert_books_balance(pool)
