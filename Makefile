@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare profile soak docs screens wheel locks clean
+.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-rolling bench-tail bench-reports bench-compare profile soak docs screens deploy-check image-check restore-check wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -92,6 +92,7 @@ bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and ng
 	@$(BIN)/python -m bench.embeddings
 	@$(BIN)/python -m bench.routing
 	@$(BIN)/python -m bench.tail
+	@$(BIN)/python -m bench.rolling
 
 profile: $(VENV)/test.stamp ## where the time of a plain call goes, by room and library: bench/PROFILE.md (SERVER=hypercorn, CONNECTIONS=1, STREAM=1)
 	@$(BIN)/python -m bench.profile
@@ -101,6 +102,9 @@ bench-compare: $(VENV)/test.stamp ## another checkout (OTHER=folder, with a .ven
 
 bench-routing: $(VENV)/test.stamp ## only the figures of caches and fallback: bench/ROUTING.md
 	@$(BIN)/python -m bench.routing
+
+bench-rolling: $(VENV)/test.stamp ## only what clients notice while gateways are restarted under load: bench/ROLLING.md
+	@$(BIN)/python -m bench.rolling
 
 bench-tail: $(VENV)/test.stamp ## only the figures of the monitor's live tail: bench/MONITOR.md
 	@$(BIN)/python -m bench.tail
@@ -131,10 +135,20 @@ quick: check         ## lint, types, docs, and the tests that start no gateway: 
 # Sizes: tests/support/size.py. Gateways and commands are executed anew instead of forked: tests/support/kaixu.py.
 slow: $(VENV)/node.stamp chromium balancers ## every test with long proofs in full, and a short soak: about half an hour
 	@KAIXU_TEST_SLOW=1 KAIXU_TEST_EXEC=1 $(PYTEST)
+	@$(BIN)/python -m pytest -q tests/deploy/restore.py
 	@SOAK_MINUTES=$${SOAK_MINUTES:-5} $(BIN)/python -m bench.soak
+
+restore-check: $(VENV)/test.stamp ## make backups of a Postgres, lose it, restore it, to a point in time too; a part of `make slow`
+	@$(BIN)/python -m pytest -v tests/deploy/restore.py
 
 soak: $(VENV)/test.stamp ## many difficult streams for SOAK_MINUTES (30): bench/SOAK.md
 	@$(BIN)/python -m bench.soak
+
+deploy-check: $(VENV)/test.stamp balancers ## the parts of compose.yaml as processes, and Caddy, with the shipped files (needs caddy)
+	@$(BIN)/python -m pytest -v tests/deploy/stack.py tests/deploy/behind_caddy.py
+
+image-check: $(VENV)/test.stamp ## build the image of the Containerfile and run it read-only (root; needs podman, crun, mmdebstrap)
+	@$(BIN)/python -m tests.deploy.image_check
 
 wheel: $(VENV)/test.stamp ## build dist/*.whl
 	@$(BIN)/python -m build --no-isolation --outdir dist .
@@ -145,6 +159,7 @@ locks:               ## resolve the dependencies again (needs uv)
 	@$(UV_COMPILE) -c locks/test.txt -o locks/base.txt
 	@$(subst pyproject.toml,tests/agents/python/requirements.in,$(UV_COMPILE)) --upgrade -o tests/agents/python/requirements.txt
 	@$(UV_COMPILE) --extra granian -o locks/granian.txt
+	@echo hatchling | $(subst pyproject.toml,-,$(UV_COMPILE)) -c locks/test.txt -o locks/build.txt
 
 clean:               ## remove the environment and caches (not the data in .kaixu/)
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,12 +9,13 @@ import secrets as randomness
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from .secret_file import SecretFileError, read_secret_file
 from .station_variables import StationVariables
 
 #: Shorter secrets could be guessed.
@@ -39,6 +40,11 @@ class Settings(StationVariables):
     kaixu_home: Path = Field(
         default=Path(".kaixu"),
         description="data folder: embedded Postgres, secrets of --dev, spool, models, calls' temporary files",
+    )
+    kaixu_secrets: Path | None = Field(
+        default=None,
+        description="a folder with secrets as files, each named as its variable (`KEY_PEPPER` or `key_pepper`). A "
+        "variable that is set takes precedence over its file",
     )
     kaixu_pooler: bool = Field(
         default=False, description="the database is behind PgBouncer or Neon's pooler: use no prepared statements"
@@ -252,15 +258,38 @@ NAMES = ("admin_password", "jwt_secret", "key_pepper", "db_encryption_key")
 
 
 def settings_from_environment() -> Settings:
-    """The settings. Raises `EnvironmentMistake`."""
+    """The settings, with the secrets of the folder KAIXU_SECRETS. Raises `EnvironmentMistake`."""
+    folder = os.environ.get("KAIXU_SECRETS")
     try:
-        return Settings()
+        return Settings(**secrets_in(Path(folder)) if folder else {})
     except ValidationError as error:
         wrong = [
             f"{str(detail['loc'][0]).upper()}: {TYPES.get(detail['type'], detail['msg'].removeprefix('Value error, '))}"
             for detail in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise EnvironmentMistake("; ".join(wrong)) from None
+
+
+def secrets_in(folder: Path) -> dict[str, Any]:
+    """The secrets that are files of a folder, without those that the environment has, by their fields.
+
+    Raises `EnvironmentMistake`, naming every file that cannot be used.
+    """
+    found, wrong = {}, []
+    try:
+        files = {entry.name.lower(): entry for entry in folder.iterdir()}
+    except OSError as error:
+        raise EnvironmentMistake(f"KAIXU_SECRETS: {folder} cannot be read: {error.strerror}") from None
+    taken = {name.lower() for name, value in os.environ.items() if value}
+    for name, about in Settings.model_fields.items():
+        if name in files and name not in taken and about.annotation in (SecretStr, SecretStr | None):
+            try:
+                found[name] = read_secret_file(files[name]).text
+            except SecretFileError as error:
+                wrong.append(f"{name.upper()}: {error}")
+    if wrong:
+        raise EnvironmentMistake("; ".join(wrong))
+    return found
 
 
 def secrets_of(settings: Settings, *, dev: bool) -> Secrets:

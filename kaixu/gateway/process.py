@@ -175,7 +175,7 @@ class Gateway:
         """
         self.databases = PluginDatabases(
             dsn,
-            self.secrets.db_encryption_key,
+            [key for key in (self.secrets.db_encryption_key, self.secrets.db_encryption_key_old) if key],
             pooler=self.settings.kaixu_pooler,
             most=self.started_with.database.integration,
         )

@@ -87,16 +87,18 @@ async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped:
     sockets = config.create_sockets().insecure_sockets
     servers = [await asyncio.start_server(connections.serve, sock=one, backlog=BACKLOG) for one in sockets]
     await until_stopped()
-    await stop_accepting(sockets)
-    for server in servers:
-        server.close()
-    connections.end()
-    while not (await connections.wait(LOOK_S) or gateway.services.gate.calls.is_over()):
-        pass
-    await gateway.end_calls()
-    await connections.wait(LAST_REPLIES_S)  # calls that end with the grace period are still answered
-    await connections.cancel(LAST_REPLIES_S)
-    await close(gateway)
+    try:
+        await stop_accepting(sockets)
+        for server in servers:
+            server.close()
+        connections.end()
+        while not (await connections.wait(LOOK_S) or gateway.services.gate.calls.is_over()):
+            pass
+        await gateway.end_calls()
+        await connections.wait(LAST_REPLIES_S)  # calls that end with the grace period are still answered
+        await connections.cancel(LAST_REPLIES_S)
+    finally:
+        await close(gateway)
 
 
 def refuse_bare_cr() -> None:
@@ -160,14 +162,16 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
         await close(gateway)
         serving.result()
         raise PluginError("Granian stopped unexpectedly")
-    with listening_on(port) as sockets:
-        await stop_accepting(sockets)
-    server.stop()  # type: ignore[no-untyped-call]  # it ends when all requests are answered
-    while not (serving.done() or gateway.services.gate.calls.is_over()):
-        await asyncio.wait([serving], timeout=LOOK_S)
-    await gateway.end_calls()
-    await asyncio.wait([serving], timeout=LAST_REPLIES_S)
-    await close(gateway)
+    try:
+        with listening_on(port) as sockets:
+            await stop_accepting(sockets)
+        server.stop()  # type: ignore[no-untyped-call]  # it ends when all requests are answered
+        while not (serving.done() or gateway.services.gate.calls.is_over()):
+            await asyncio.wait([serving], timeout=LOOK_S)
+        await gateway.end_calls()
+        await asyncio.wait([serving], timeout=LAST_REPLIES_S)
+    finally:
+        await close(gateway)
 
 
 async def close(gateway: ServedGateway) -> None:

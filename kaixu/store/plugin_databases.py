@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -23,15 +23,17 @@ from .rights import Rights
 
 
 class PluginDatabases:
-    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`.
+    """Opens transactions for integrations. `dsn`: the gateway's database.
+
+    Passwords are derived from `secrets`, the present one first.
 
     `most`: how many one integration can have open.
     """
 
-    def __init__(self, dsn: str, secret: str, *, pooler: bool, most: int = MOST) -> None:
+    def __init__(self, dsn: str, secrets: Sequence[str], *, pooler: bool, most: int = MOST) -> None:
         self.most = most
         self.dsn = dsn
-        self.secret = secret
+        self.secrets = secrets
         self.pooler = pooler
         self.pool: asyncpg.Pool
         self.logins: dict[str, PluginLogin] = {}
@@ -39,13 +41,12 @@ class PluginDatabases:
 
     def login_of(self, name: str, url: str | None) -> PluginLogin:
         """The login of an integration: a role that the gateway makes, or the operator's `database_url`."""
-        return derived_login(name, self.dsn, self.secret) if url is None else login_from_url(name, url)
+        return derived_login(name, self.dsn, *self.secrets) if url is None else login_from_url(name, url)
 
     async def provide(self, connection: DatabaseSession, name: str, folder: Path, url: str | None) -> None:
         """The role, the schema and the tables of an integration. Raises `MigrationError`, `DatabaseAway`."""
         login = self.login_of(name, url)
-        await migrate_plugin(connection, name, folder, login, pooler=self.pooler)
-        self.logins[name] = login
+        self.logins[name] = await migrate_plugin(connection, name, folder, login, pooler=self.pooler)
 
     def transaction(
         self,
@@ -104,11 +105,11 @@ class PluginDatabases:
         """Remove a deleted customer's rows from an integration's tables; how many. Raises `DatabaseAway`."""
         return await remove_rows(self.pool_of(name), name, customer_id, keeps)
 
-    async def reset_password(self, login: PluginLogin) -> None:
-        """Set a role's password again, where it was changed, perhaps by the plugin."""
+    async def reset_password(self, login: PluginLogin) -> PluginLogin:
+        """The login that the role accepts; its password is set again where it was changed, perhaps by the plugin."""
         with database():
             async with self.pool.acquire() as connection:
-                await provide_role(connection, login)
+                return await provide_role(connection, login)
 
     async def close(self) -> None:
         """End every connection."""

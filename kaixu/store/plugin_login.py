@@ -26,13 +26,16 @@ ITERATIONS = 4096
 class PluginLogin(msgspec.Struct, frozen=True):
     """The database address and role of an integration. Its representation never shows the password.
 
-    `user` is None where the operator gives a whole address: then the role is the one in that address.
+    `user` is None where the operator gives a whole address: then the role is the one in that address, without
+    `passwords`. Else these are derived from the present DB_ENCRYPTION_KEY and, while it is being replaced, from the one
+    before: gateways that have both accept either. The role has the one at `accepted`.
     """
 
     name: str
     dsn: str
     user: str | None
-    password: str | None
+    passwords: tuple[str, ...] = ()
+    accepted: int = 0
 
     def __repr__(self) -> str:
         return f"PluginLogin({self.name!r})"
@@ -54,7 +57,7 @@ class PluginLogin(msgspec.Struct, frozen=True):
                 "statement_timeout": f"{STATEMENT_S}s",
                 "idle_in_transaction_session_timeout": f"{IDLE_S}s",
             }
-        user = {} if self.user is None else {"user": self.user, "password": self.password}
+        user = {} if self.user is None else {"user": self.user, "password": self.passwords[self.accepted]}
         return {
             "dsn": self.dsn,
             "timeout": CONNECT_S,
@@ -64,15 +67,16 @@ class PluginLogin(msgspec.Struct, frozen=True):
         }
 
 
-def derived_login(name: str, dsn: str, secret: str) -> PluginLogin:
-    """The login that the gateway makes: every gateway with the same secret finds the same password."""
+def derived_login(name: str, dsn: str, *secrets: str) -> PluginLogin:
+    """The login that the gateway makes: every gateway with the same secrets finds the same passwords."""
     about = f"kaixu database role of an integration\0{name}".encode()
-    return PluginLogin(name, dsn, role_of(name), hmac.new(secret.encode(), about, hashlib.sha256).hexdigest())
+    passwords = tuple(hmac.new(secret.encode(), about, hashlib.sha256).hexdigest() for secret in secrets)
+    return PluginLogin(name, dsn, role_of(name), passwords)
 
 
 def login_from_url(name: str, url: str) -> PluginLogin:
     """The login that the operator gives as `database_url`."""
-    return PluginLogin(name, url, None, None)
+    return PluginLogin(name, url, None)
 
 
 def scram_verifier(password: str) -> str:

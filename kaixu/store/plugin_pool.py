@@ -38,7 +38,7 @@ class PluginPool:
         login: PluginLogin,
         *,
         pooler: bool,
-        reset_password: Callable[[], Awaitable[None]],
+        reset_password: Callable[[], Awaitable[PluginLogin]],
         most: int = MOST,
     ) -> None:
         self.gateway_pool = gateway_pool
@@ -57,8 +57,11 @@ class PluginPool:
     async def open_pool(self) -> asyncpg.Pool:
         """The pool; nothing is connected yet."""
         if self.pool is None:
+            arguments = self.login.connect_arguments(pooler=self.pooler)
+            if self.login.passwords:  # asked at each new connection: which one the role accepts can change
+                arguments["password"] = lambda: self.login.passwords[self.login.accepted]
             self.pool = await asyncpg.create_pool(
-                **self.login.connect_arguments(pooler=self.pooler),
+                **arguments,
                 min_size=0,
                 max_size=self.most,
                 command_timeout=STATEMENT_S + 1.0,
@@ -121,18 +124,22 @@ class PluginPool:
         raise AssertionError
 
     async def acquire(self, pool: asyncpg.Pool) -> Any:
-        """A connection. If the role's password has changed, it is set again, once. Raises `DatabaseAway`."""
+        """A connection. If the role's password has changed, the other one is taken, or it is set again, once.
+
+        Raises `DatabaseAway`.
+        """
         for may_retry in (True, False):
             try:
                 with database():
                     return await pool.acquire()
             except asyncpg.InvalidAuthorizationSpecificationError as error:
-                log.error("integration %s: the database refuses its role: %s", self.login.name, type(error).__name__)
                 if not may_retry:
+                    log.error("integration %s: the database refuses its role: %s", self.login.name, error.sqlstate)
                     raise DatabaseAway(
                         "the database refuses this integration's login", hint="Tell your operator."
                     ) from error
-                await self.reset_password()
+                log.warning("integration %s: the password of its role has changed", self.login.name)
+                self.login = await self.reset_password()
         raise AssertionError
 
     async def clean_and_release(self, pool: asyncpg.Pool, connection: Any, process: int) -> None:

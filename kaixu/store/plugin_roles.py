@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import asyncpg
+import msgspec
 
 from kaixu.config.database_errors import MigrationError
 from kaixu.plugin.errors import DatabaseAway
@@ -27,8 +28,8 @@ SETTINGS = {
 
 async def migrate_plugin(
     connection: DatabaseSession, name: str, folder: Path, login: PluginLogin, *, pooler: bool = False
-) -> list[str]:
-    """Create the role and the schema, and apply the missing files as that role; return their names.
+) -> PluginLogin:
+    """Create the role and the schema, and apply the missing files as that role; return the login that it accepts.
 
     `connection` is the gateway's own: no statement of a plugin runs on it. Raises `MigrationError`, `DatabaseAway`.
     """
@@ -36,7 +37,7 @@ async def migrate_plugin(
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
         await missing_steps(connection, name, steps)
-    await provide_role(connection, login)
+    login = await provide_role(connection, login)
     plugin = await connect_as(login, pooler=pooler)
     try:
         await require_same_database(connection, plugin, name)
@@ -49,7 +50,7 @@ async def migrate_plugin(
                 await apply(plugin, name, step)
     finally:
         plugin.terminate()
-    return [step.name for step in needed]
+    return login
 
 
 async def missing_steps(connection: DatabaseSession, name: str, steps: list[Step]) -> list[Step]:
@@ -107,20 +108,20 @@ async def require_same_database(connection: Connection, plugin: asyncpg.Connecti
         )
 
 
-async def provide_role(connection: DatabaseSession, login: PluginLogin) -> None:
+async def provide_role(connection: DatabaseSession, login: PluginLogin) -> PluginLogin:
     """Create the role of an integration, with its password; not for a login that the operator gives.
 
-    Raises `MigrationError` with the statements that are to be run where the gateway may not.
+    Returns the login with the password that the role accepts. Raises `MigrationError` with the statements that are to
+    be run where the gateway may not.
     """
     if login.user is None:
-        return
+        return login
     role = role_of(login.name)
     for tries_left in (2, 1, 0):
         try:
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
-                await make_role(connection, role, login)
-            return
+                return await make_role(connection, role, login)
         except asyncpg.InsufficientPrivilegeError:
             raise not_allowed(login.name) from None
         except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError, asyncpg.InternalServerError):
@@ -128,11 +129,15 @@ async def provide_role(connection: DatabaseSession, login: PluginLogin) -> None:
             if not tries_left:
                 raise
             await asyncio.sleep(0.2)
+    raise AssertionError
 
 
-async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) -> None:
-    """Create the role, or correct its options, password and settings."""
-    assert login.password is not None
+async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) -> PluginLogin:
+    """Create the role, or correct its options, password and settings. Returns the login that it accepts.
+
+    A password that is derived from the key before is left while both keys are known: another gateway may know only
+    that one. The first gateway that no longer knows it sets the new one.
+    """
     current = await connection.fetchrow(
         """
         select rolcanlogin and not rolinherit and rolconnlimit = $2 as is_correct
@@ -143,10 +148,13 @@ async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) 
         MOST_CONNECTIONS,
     )
     options = f"login noinherit connection limit {MOST_CONNECTIONS}"
+    accepted = None if current is None else await accepted_password(login)
     if current is None:
-        await with_password(connection, f"create role {role} {options}", login.password)
-    elif not current["is_correct"] or not await accepts_password(login):
-        await with_password(connection, f"alter role {role} {options}", login.password)
+        await with_password(connection, f"create role {role} {options}", login.passwords[0])
+    elif accepted is None:
+        await with_password(connection, f"alter role {role} {options}", login.passwords[0])
+    elif not current["is_correct"]:
+        await connection.execute(f"alter role {role} {options}")
     database = await connection.fetchval("select quote_ident(current_database())")
     settings = [f"{name}={value}" for name, value in {**SETTINGS, "search_path": schema_of(login.name)}.items()]
     current = await connection.fetchval(
@@ -162,6 +170,7 @@ async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) 
         for one in settings:
             name, value = one.split("=")
             await connection.execute(f"alter role {role} in database {database} set {name} = '{value}'")
+    return msgspec.structs.replace(login, accepted=accepted or 0)
 
 
 async def with_password(connection: DatabaseSession, statement: str, password: str) -> None:
@@ -175,13 +184,15 @@ async def with_password(connection: DatabaseSession, statement: str, password: s
         await connection.execute(f"{statement} password '{password}'")
 
 
-async def accepts_password(login: PluginLogin) -> bool:
-    """Whether the role has the password that this gateway derives."""
-    try:
-        (await login.connect(pooler=True)).terminate()
-    except asyncpg.InvalidAuthorizationSpecificationError:
-        return False
-    return True
+async def accepted_password(login: PluginLogin) -> int | None:
+    """Which of the passwords that this gateway derives the role has; None if it has none of them."""
+    for at in range(len(login.passwords)):
+        try:
+            (await msgspec.structs.replace(login, accepted=at).connect(pooler=True)).terminate()
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            continue
+        return at
+    return None
 
 
 async def provide_schema(connection: DatabaseSession, name: str, role: str) -> None:

@@ -45,6 +45,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "kaixu_log": "text",
         "kaixu_log_level": "info",
         "kaixu_pooler": False,
+        "kaixu_secrets": None,
         "kaixu_public_provider_name": None,
         "kaixu_trusted_proxies": "",
         "database_url": None,
@@ -260,3 +261,39 @@ def test_without_logins_by_the_admin_password_none_is_needed() -> None:
     assert secrets_of(settings, dev=False).admin_password == ""
     with pytest.raises(MissingSecrets, match="ADMIN_PASSWORD"):
         secrets_of(Settings(**given), dev=False)
+
+
+def test_secrets_are_read_from_files_and_variables_take_precedence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, text in {
+        "key_pepper": f"{LONG}1\n",
+        "JWT_SECRET": f"{LONG}2",
+        "db_encryption_key": f"{LONG}3",
+        "admin_password": f"{LONG}4",
+        "kaixu_bind": "0.0.0.0:1",  # not a secret
+        "openai": "of a lane",
+    }.items():
+        (tmp_path / name).write_text(text)
+    settings = given(monkeypatch, KAIXU_SECRETS=str(tmp_path), DB_ENCRYPTION_KEY=f"{LONG}5", ADMIN_PASSWORD="")
+    assert secrets_of(settings, dev=False) == Secrets(f"{LONG}4", f"{LONG}2", f"{LONG}1", f"{LONG}5")
+    assert settings.kaixu_bind == "127.0.0.1:8787"
+
+
+def test_files_of_secrets_that_cannot_be_used_are_named_without_their_content(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "key_pepper").write_text("\n")
+    (tmp_path / "jwt_secret").write_bytes(b"\xff" * 20)
+    (tmp_path / "database_url").write_text("mysql://user:hunter2@host/db")
+    with pytest.raises(EnvironmentMistake) as caught:
+        given(monkeypatch, KAIXU_SECRETS=str(tmp_path))
+    assert f"KEY_PEPPER: {tmp_path}/key_pepper is empty" in str(caught.value)
+    assert f"JWT_SECRET: {tmp_path}/jwt_secret is not UTF-8" in str(caught.value)
+    for name in ("key_pepper", "jwt_secret"):
+        (tmp_path / name).unlink()
+    with pytest.raises(EnvironmentMistake, match="DATABASE_URL: must be postgresql:") as caught:
+        given(monkeypatch, KAIXU_SECRETS=str(tmp_path))
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(EnvironmentMistake, match="nowhere cannot be read: No such file"):
+        given(monkeypatch, KAIXU_SECRETS=str(tmp_path / "nowhere"))

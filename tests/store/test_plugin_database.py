@@ -104,7 +104,7 @@ select current_user::text as who, session_user::text as really, current_setting(
 @pytest.fixture
 async def guest(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> AsyncIterator[Guest]:
     (tmp_path / "0001_notes.sql").write_text(TABLES)
-    databases = PluginDatabases(dsn, "a secret for tests", pooler=False)
+    databases = PluginDatabases(dsn, ["a secret for tests"], pooler=False)
     databases.pool = pool
     made = Guest(databases, pool, tmp_path)
     await made.provide()
@@ -517,7 +517,7 @@ async def test_a_gateway_that_may_not_create_roles_says_what_to_run_and_accepts_
         await guest.pool.execute(f"grant all on all functions in schema {schema} to {owner} with grant option")
     dsn = as_role(guest.databases.dsn, owner, "own")
     own = await open_pool(dsn)
-    databases = PluginDatabases(dsn, "a secret for tests", pooler=False)
+    databases = PluginDatabases(dsn, ["a secret for tests"], pooler=False)
     databases.pool = own
     try:
         async with own.acquire() as connection:
@@ -538,7 +538,7 @@ async def test_a_gateway_that_may_not_create_roles_says_what_to_run_and_accepts_
 
 
 async def test_a_connection_that_a_pooler_lends_is_set_up_for_each_transaction(guest: Guest) -> None:
-    databases = PluginDatabases(guest.databases.dsn, "a secret for tests", pooler=True)
+    databases = PluginDatabases(guest.databases.dsn, ["a secret for tests"], pooler=True)
     databases.pool = guest.pool
     databases.logins = guest.databases.logins
     for _ in range(2):

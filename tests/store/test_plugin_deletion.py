@@ -28,7 +28,7 @@ insert into holder values (1);
 
 async def test_all_rows_but_the_kept_ones_are_removed(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
     (tmp_path / "0001_tables.sql").write_text(TABLES)
-    databases = PluginDatabases(dsn, "a secret for tests", pooler=False)
+    databases = PluginDatabases(dsn, ["a secret for tests"], pooler=False)
     databases.pool = pool
     try:
         async with pool.acquire() as connection:

@@ -58,13 +58,44 @@ async def admit(
     names: str = "",
 ) -> tuple[Ask, Verdict]:
     """Admit one call."""
-    ask = Ask(
+    ask = asking(
+        key_id, most=most, least=least, install_id=install_id, provider=provider, model=model, key_hash=key_hash,
+        legacy_hash=legacy_hash, request_id=request_id, operation=operation, price_id=price_id, ticket=ticket,
+        app_id=app_id, build_id=build_id, end_user=end_user, book=book, most_tokens=most_tokens,
+        least_tokens=least_tokens, names=names,
+    )  # fmt: skip
+    [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)
+    return ask, verdict
+
+
+def asking(
+    key_id: int | None,
+    *,
+    most: int = 10**9,
+    least: int | None = None,
+    install_id: str | None = None,
+    provider: str = "up",
+    model: str = "m",
+    key_hash: bytes | None = None,
+    legacy_hash: bytes | None = None,
+    request_id: str = "r",
+    operation: str = "chat",
+    price_id: int = 1,
+    ticket: UUID | None = None,
+    app_id: str | None = None,
+    build_id: str | None = None,
+    end_user: str | None = None,
+    book: str = "ai",
+    most_tokens: int = 0,
+    least_tokens: int | None = None,
+    names: str = "",
+) -> Ask:
+    """What `admit` asks."""
+    return Ask(
         ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, operation, provider, provider, model, book,
         price_id, most, most if least is None else least, request_id, app_id, build_id, end_user,
         most_tokens, most_tokens if least_tokens is None else least_tokens, names,
     )  # fmt: skip
-    [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)
-    return ask, verdict
 
 
 async def settle(
@@ -82,10 +113,32 @@ async def settle(
     duration_ms: int = 12,
 ) -> Settled:
     """Settle a call."""
+    settlement = settling(
+        ask, verdict, usage, cost=cost, vendor_cost=vendor_cost, end_reason=end_reason, usage_source=usage_source,
+        units=units, admitted_at=admitted_at, duration_ms=duration_ms,
+    )  # fmt: skip
+    [settled] = await admission.settle(pool, [settlement])
+    return settled
+
+
+def settling(
+    ask: Ask,
+    verdict: Verdict,
+    usage: Usage,
+    *,
+    cost: int,
+    vendor_cost: int = 0,
+    end_reason: str = "complete",
+    usage_source: str = "provider",
+    units: dict[str, Any] | None = None,
+    admitted_at: datetime | None = None,
+    duration_ms: int = 12,
+) -> Settlement:
+    """What `settle` writes."""
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
     assert verdict.chain_id is not None
-    settlement = Settlement(
+    return Settlement(
         ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, ask.book, ask.operation,
         ask.provider, ask.model, ask.price_id, ask.install_id, ask.request_id, admitted_at or verdict.admitted_at or datetime.now(UTC),
         duration_ms, end_reason,
@@ -93,8 +146,6 @@ async def settle(
         usage.cache_write_tokens, usage.reasoning_tokens, units,
         app_id=ask.app_id, build_id=ask.build_id, end_user=ask.end_user,
     )  # fmt: skip
-    [settled] = await admission.settle(pool, [settlement])
-    return settled
 
 
 async def billed(

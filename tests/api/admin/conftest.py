@@ -80,7 +80,7 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
         public_transport=httpx.MockTransport(lambda _: httpx.Response(500)),
         scratch=tmp_path / "scratch",
         cache=ResponseCache(pool, sealer),
-        databases=PluginDatabases(dsn, secrets.db_encryption_key, pooler=False),
+        databases=PluginDatabases(dsn, [secrets.db_encryption_key], pooler=False),
         sealer=sealer,
         price_ids={},
         blobs=BlobStore(BlobFiles(open_blobs(BlobsSection(), tmp_path), lambda: pool), lambda: 2**30),
