@@ -23,6 +23,9 @@ from kaixu.metering.recent_calls import WINDOW_S, CallCounts, in_all
 from kaixu.plugin.errors import DatabaseAway, Forbidden
 from kaixu.plugin.keys import Keys
 
+#: Why a gateway that still serves is unready: `gateway.drain_s`.
+STOPPING = "the gateway is stopping"
+
 #: The time limit for the database.
 PATIENCE_S = 2.0
 
@@ -52,7 +55,7 @@ def health_routes(services: Services) -> list[Route]:
         if not database["ok"]:
             why.append(database["error"])
         if services.gate.calls.leaving:
-            why.append("the gateway is stopping")
+            why.append(STOPPING)
         if "on" not in lanes.values():
             why.append("no lane is on, so no model can be called")
         if services.gate.ledger.waiting:

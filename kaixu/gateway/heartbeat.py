@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 
 from kaixu import __version__
+from kaixu.api.health import STOPPING
 from kaixu.ops.heartbeat import Beat, Beats, ErrorType
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.heartbeat import claim_heartbeat, write_beat
@@ -121,7 +122,7 @@ async def try_once(client: httpx.AsyncClient, url: str, attempt: int) -> Beat:
         return beat("the reply is not JSON", "parse", status=status)
     if not database_ok:
         return beat("the database does not answer", "db", status=status, http=status == 200)
-    if status != 200:
+    if status != 200 and not is_draining(reply):  # one that drains still serves: it is on its way to an update
         return beat(f"HTTP {status}", "http", status=status, db=True)
     return beat(None, None, status=status, http=True, db=True)
 
@@ -134,6 +135,12 @@ def reads_database_ok(reply: httpx.Response) -> bool | None:
         return None
     state = body.get("db") if isinstance(body, dict) else None
     return bool(state.get("ok")) if isinstance(state, dict) else None
+
+
+def is_draining(reply: httpx.Response) -> bool:
+    """Whether health is unready only because the gateway is about to stop."""
+    reasons = reply.json().get("why")
+    return reply.status_code == 503 and isinstance(reasons, list) and STOPPING in reasons
 
 
 def is_unknown_name(error: BaseException) -> bool:

@@ -75,6 +75,7 @@ async def seen(*answers: Answer) -> Beat:
         (health(503, db={"ok": False}), (False, False, 503, "db")),
         (health(200, db={"ok": False}), (True, False, 200, "db")),
         (health(503, db={"ok": True}), (False, True, 503, "http")),
+        (health(503, db={"ok": True}, why=["the gateway is stopping"]), (True, True, 503, None)),
         (lambda _: httpx.Response(502, content=b"<html>"), (False, False, 502, "http")),
         (lambda _: httpx.Response(200, content=b"<html>"), (False, False, 200, "parse")),
         (health(200, db="up"), (False, False, 200, "parse")),
