@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-rolling bench-tail bench-reports bench-compare profile soak docs screens deploy-check image-check restore-check wheel locks clean
+.PHONY: chromium balancers help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-rolling bench-tail bench-reports bench-scale bench-compare profile soak docs screens deploy-check image-check restore-check wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -108,6 +108,9 @@ bench-rolling: $(VENV)/test.stamp ## only what clients notice while gateways are
 
 bench-tail: $(VENV)/test.stamp ## only the figures of the monitor's live tail: bench/MONITOR.md
 	@$(BIN)/python -m bench.tail
+
+bench-scale: $(VENV)/test.stamp ## what a call costs Postgres as customers grow (BENCH_CUSTOMERS=10,1000,100000, BENCH_CALLS): for bench/SCALE.md
+	@$(BIN)/python -m bench.scale
 
 bench-reports: $(VENV)/test.stamp ## lists, reports and exports on 100,000 customers and 5 million calls (BENCH_CUSTOMERS, BENCH_EVENTS): bench/REPORTS.md
 	@$(BIN)/python -m bench.reports
