@@ -5,12 +5,12 @@
     python -m bench.growth table             the figures so far
     python -m bench.growth stop              stops the database of BENCH_HOME
 
-Pieces: `customers:N`, `events:N`, `hot:PROCESSES`, `beside`, `processes:N`, `steady:CUSTOMERS`. `make bench-growth` runs
-all of them in turn. Each row says which part of all processors the gateway, Postgres, the upstream, the generator and
-anything else took meanwhile: "else" tells how quiet the machine was.
+Pieces: `customers:N`, `events:N`, `hot:PROCESSES`, `beside`, `processes:N`, `log:CUSTOMERS`, `steady:CUSTOMERS`. Without
+a word: all of them, in turn. Each row says which part of all cores the gateway, Postgres, the upstream, the generator and anything else
+took meanwhile: "else" tells how quiet the machine was.
 
 `BENCH_CUSTOMERS`, `BENCH_EVENTS`, `BENCH_PROCESSES`: sizes, with commas between them; `BENCH_SECONDS`: of each load;
-`BENCH_CONNECTIONS`; `BENCH_STEADY_CALLS`; `BENCH_SERVER`: granian or hypercorn.
+`BENCH_CONNECTIONS`; `BENCH_STEADY_CALLS` in slices of `BENCH_STEADY_SECONDS`; `BENCH_SERVER`: granian or hypercorn.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ import asyncpg
 import psutil
 
 from bench.growth_data import in_database, prepare_all, start_postgres, stop_postgres
+from bench.growth_log import log_by_relation, log_rows
 from bench.load import Load, nginx, table, wrk
+from bench.processes import all_serve
 from bench.stage import Gateway, config, need, postgres_pid
 
 HOME = Path(os.environ.get("BENCH_HOME") or Path(tempfile.gettempdir()) / f"kaixu-growth-{os.getuid()}")
@@ -52,6 +54,7 @@ PROCESSES = numbers("BENCH_PROCESSES", "1,2,3")
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "32"))
 STEADY_CALLS = int(os.environ.get("BENCH_STEADY_CALLS", "200000"))
+STEADY_SECONDS = int(os.environ.get("BENCH_STEADY_SECONDS", "20"))
 SERVER = os.environ.get("BENCH_SERVER", "granian")
 #: Customers of all measurements but those of their number.
 USUAL = int(os.environ.get("BENCH_USUAL_CUSTOMERS", "1000"))
@@ -76,10 +79,11 @@ def tree_cpu_s(pid: int) -> float:
     return total
 
 
-def tree_mb(pid: int) -> list[int]:
-    """Resident megabytes of a process and all below it."""
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Resident megabytes of the largest of a process and all below it; of all of them, shared pages counted once."""
     process = psutil.Process(pid)
-    return [round(one.memory_info().rss / 2**20) for one in (process, *process.children(recursive=True))]
+    sizes = [one.memory_full_info() for one in (process, *process.children(recursive=True))]
+    return max(one.rss for one in sizes) / 2**20, sum(one.pss for one in sizes) / 2**20
 
 
 def busy_s() -> float:
@@ -126,8 +130,7 @@ async def setting(customers: int, events: int = 0, processes: int = 1) -> AsyncI
         try:
             await gateway.start()
             async with asyncio.timeout(60):
-                while processes > 1 and len(psutil.Process(gateway.pid).children(recursive=True)) < processes:
-                    await asyncio.sleep(0.1)
+                await all_serve(gateway, processes)
             here = Setting(gateway, postgres_pid(HOME), upstream.pid, db)
             await load(here, customers, 3, connections=CONNECTIONS * processes)
             yield here
@@ -158,6 +161,7 @@ async def measured(
     after = await here.db.fetchrow(STATE)
     assert state is not None
     assert after is not None
+    largest_mb, all_mb = memory_mb(here.gateway.pid)
     calls = int(after["calls"] - state["calls"])
     used = {part: spent[part] - before[part] for part in spent}
     capacity_s = took_s * (os.cpu_count() or 1)
@@ -181,7 +185,8 @@ async def measured(
             "images": float(after["images"] - state["images"]) / calls,
             "disk_bytes": (after["disk"] - state["disk"]) / calls,
             "database_mb": after["disk"] / 2**20,
-            "memory_mb": max(tree_mb(here.gateway.pid)),
+            "memory_mb": largest_mb,
+            "all_memory_mb": all_mb,
             "share": {part: round(value, 3) for part, value in share.items()},
             "at": time.strftime("%H:%M:%S", time.gmtime()),
         }
@@ -192,7 +197,7 @@ def note(row: dict[str, Any]) -> None:
     """Keep a row, and show it."""
     with FIGURES.open("a") as file:
         file.write(json.dumps(row) + "\n")
-    sys.stdout.write(line_of([row]) + "\n")
+    sys.stdout.write(" | ".join(cells([row])) + "\n")
     sys.stdout.flush()
 
 
@@ -210,7 +215,7 @@ async def of_events(count: int) -> None:
 
 
 async def of_processes(count: int) -> None:
-    """Calls of many customers, served by several processes."""
+    """Calls of many customers, served by so many processes."""
     async with setting(USUAL, processes=count) as here:
         await measured(here, "processes", f"{count} processes", (USUAL, 1, 2 * CONNECTIONS), size=count)
 
@@ -236,13 +241,31 @@ async def beside_hot(_: int) -> None:
 
 
 async def of_steady(customers: int) -> None:
-    """Very many calls: memory, log and disk a call, in ten slices."""
+    """Very many calls in slices: memory of the gateway, log and disk a call."""
     async with setting(customers) as here:
-        began = int(await here.db.fetchval("select sum(calls) from kaixu.customer_month"))
-        done = 0
-        while done < STEADY_CALLS:
-            await measured(here, "steady", f"{customers:,} customers", (customers, 1, 64), seconds=15, size=customers)
-            done = int(await here.db.fetchval("select sum(calls) from kaixu.customer_month")) - began
+        began = await calls_of(here)
+        while (done := await calls_of(here) - began) < STEADY_CALLS:
+            what = f"{customers:,} customers, after {done:,} calls"
+            await measured(here, "steady", what, (customers, 1, 64), seconds=STEADY_SECONDS, size=customers)
+
+
+async def of_log(customers: int) -> None:
+    """What the log is made of, under the usual load."""
+    async with setting(customers) as here:
+        place = "select pg_current_wal_insert_lsn()::text"
+        start, before = await here.db.fetchval(place), await calls_of(here)
+        await load(here, customers)
+        end, calls = await here.db.fetchval(place), await calls_of(here) - before
+        found = await log_by_relation(here.db, HOME / "postgres", start, end)
+        a_call = {name: size / calls for name, size in found.items()}
+        with FIGURES.open("a") as file:
+            file.write(json.dumps({"piece": "log", "what": f"{customers:,} customers", "bytes": a_call}) + "\n")
+        sys.stdout.write(table(log_rows(a_call)) + "\n")
+
+
+async def calls_of(here: Setting) -> int:
+    """How many calls are settled."""
+    return int(await here.db.fetchval("select sum(calls) from kaixu.customer_month"))
 
 
 PIECES = {
@@ -252,31 +275,39 @@ PIECES = {
     "hot": of_hot,
     "beside": beside_hot,
     "steady": of_steady,
+    "log": of_log,
 }
-HEAD = ["", "connections", "calls/s", "p50 ms", "p99 ms", "failed", "gateway µs a call", "Postgres µs a call",
-        "WAL bytes a call", "page images a call", "disk bytes a call", "database MB", "largest process MB",
-        "gateway / Postgres / upstream / generator / else, % of all processors", "runs"]  # fmt: skip
+#: A column: its head, the figure, and how it is written.
+USUAL_COLUMNS = (
+    ("calls/s", "rate", ",.0f"),
+    ("p50 ms", "p50_ms", ",.1f"),
+    ("p99 ms", "p99_ms", ",.1f"),
+    ("gateway µs", "gateway_us", ",.0f"),
+    ("Postgres µs", "postgres_us", ",.0f"),
+    ("WAL bytes", "wal_bytes", ",.0f"),
+    ("page images", "images", ".2f"),
+    ("disk bytes", "disk_bytes", ",.0f"),
+)
+DATABASE = ("database MB", "database_mb", ",.0f")
+MEMORY = (("largest process MB", "memory_mb", ",.0f"), ("all processes MB", "all_memory_mb", ",.0f"))
+MORE_COLUMNS = {"customers": (DATABASE,), "events": (DATABASE,), "processes": MEMORY, "steady": (DATABASE, *MEMORY)}
+SHARES = "gateway / Postgres / upstream / generator / else, % of all cores"
+
+
+def head(piece: str) -> list[str]:
+    """The first row of a piece's table."""
+    columns = [name for name, _, _ in (*USUAL_COLUMNS, *MORE_COLUMNS.get(piece, ()))]
+    return ["", "connections", *columns, SHARES, "failed", "runs"]
 
 
 def cells(rows: list[dict[str, Any]]) -> list[str]:
     """A row of the table: medians of its runs."""
-
-    def of(name: str) -> float:
-        return float(statistics.median(row[name] for row in rows))
-
+    columns = (*USUAL_COLUMNS, *MORE_COLUMNS.get(rows[0]["piece"], ()))
+    figures = [format(statistics.median(row[name] for row in rows), form) for _, name, form in columns]
     shares = [statistics.median(row["share"][part] for row in rows) for part in (*PARTS, "else")]
-    return [
-        rows[0]["what"], str(rows[0]["connections"]), f"{of('rate'):,.0f}", f"{of('p50_ms'):.1f}",
-        f"{of('p99_ms'):.1f}", str(sum(row["failed"] for row in rows)),
-        *(f"{of(name):,.0f}" for name in ("gateway_us", "postgres_us", "wal_bytes")), f"{of('images'):.2f}",
-        *(f"{of(name):,.0f}" for name in ("disk_bytes", "database_mb", "memory_mb")),
-        " / ".join(f"{share:.0%}".rstrip("%") for share in shares), str(len(rows)),
-    ]  # fmt: skip
-
-
-def line_of(rows: list[dict[str, Any]]) -> str:
-    """The row as a line."""
-    return " | ".join(cells(rows))
+    share = " / ".join(f"{100 * one:.0f}" for one in shares)
+    failed = sum(row["failed"] for row in rows)
+    return [rows[0]["what"], str(rows[0]["connections"]), *figures, share, str(failed), str(len(rows))]
 
 
 def tables() -> str:
@@ -284,11 +315,16 @@ def tables() -> str:
     rows = [json.loads(line) for line in FIGURES.read_text().splitlines()]
     out = []
     for piece in dict.fromkeys(row["piece"] for row in rows):
+        if piece == "log":
+            continue
         groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for row in rows:
             if row["piece"] == piece:
                 groups.setdefault((row["what"], row["connections"]), []).append(row)
-        out.append(f"### {piece}\n\n" + table([HEAD, *map(cells, groups.values())]))
+        out.append(f"### {piece}\n\n" + table([head(piece), *map(cells, groups.values())]))
+    for row in rows:
+        if row["piece"] == "log":
+            out.append(f"### log, {row['what']}\n\n" + table(log_rows(row["bytes"])))
     return "\n\n".join(out)
 
 
@@ -300,6 +336,7 @@ def everything() -> list[str]:
         *(f"processes:{size}" for size in PROCESSES),
         *(f"hot:{size}" for size in (PROCESSES[0], PROCESSES[-1])),
         "beside",
+        *(f"log:{size}" for size in (USUAL, CUSTOMERS[-1])),
         f"steady:{CUSTOMERS[-1]}",
     ]
 
