@@ -313,6 +313,7 @@ def cells(rows: list[dict[str, Any]]) -> list[str]:
 def tables() -> str:
     """All figures so far, a table for each kind of piece."""
     rows = [json.loads(line) for line in FIGURES.read_text().splitlines()]
+    rows.sort(key=lambda row: row.get("size", 0))
     out = []
     for piece in dict.fromkeys(row["piece"] for row in rows):
         if piece == "log":
