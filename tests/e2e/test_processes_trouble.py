@@ -46,6 +46,13 @@ async def test_workers_are_replaced_and_stopped_also_while_the_data_folder_takes
     _, key = await virtual_key(pool, await customer(pool))
     assert (await Client(http, gateway.url, key).chat())[0] == 200
     in_the_way[0].mkdir()
+    os.kill(gateway.process.pid, signal.SIGSTOP)
+    try:
+        async with http.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {TOKEN}"}) as response:
+            # Sums without the other workers would look like counters that begin anew.
+            assert (response.status, (await response.json())["code"]) == (503, "UNAVAILABLE")
+    finally:
+        os.kill(gateway.process.pid, signal.SIGCONT)
     assert await gateway.stop() == 0
 
 

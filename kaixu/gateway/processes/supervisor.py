@@ -228,6 +228,7 @@ class Supervisor:
         self.locks.setdefault(slot, asyncio.Lock())
         self.failures[slot] = 0
         self.slots[slot] = self.spawn(self.keep_running(slot, tried))
+        self.slots[slot].add_done_callback(lambda _: tried.set())
         return tried
 
     async def keep_running(self, slot: int, tried: asyncio.Event) -> None:
@@ -398,7 +399,9 @@ class Supervisor:
                 before.close()
             self.sockets[slot] = listening
             self.current[slot] = new
-            self.failures[slot] = 0
+            if slot in self.slots:
+                self.slots[slot].cancel()  # it may be in a long pause, and would not see an end of the new one
+                self.keep(slot)
         if old is not None and not old.ended.is_set():
             old.retire()
             self.announce()
