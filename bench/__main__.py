@@ -176,7 +176,7 @@ async def main() -> None:
     for measure in FURTHER:
         figures += await measure()
     write(figures, others)
-    sys.stdout.write(json.dumps([figure._asdict() for figure in figures], indent=1) + "\n")
+    sys.stdout.write(json.dumps([figure._asdict() for figure in figures], indent=1, ensure_ascii=False) + "\n")
 
 
 def compared(loads: Loads) -> list[Figure]:

@@ -446,3 +446,55 @@ async def test_a_key_in_a_path_is_not_in_the_record() -> None:
     await case.run(echo, part(b""), path="/api/route/kx_live_0123456789abcdef\n")
     [end] = case.ends
     assert (end.path, end.function) == ("/api/route/kx_…\\x0a", "kx_…\\x0a")
+
+
+@pytest.mark.parametrize("phase", ["body", "handler", "reply"])
+async def test_a_cancellation_by_the_server_stays_one_in_each_phase(phase: str) -> None:
+    case, reached = Case(), asyncio.Event()
+
+    async def forever() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def handler(_: IncomingRequest) -> Reply:
+        if phase == "handler":
+            await forever()
+        return json_reply({})
+
+    async def send(message: Any) -> None:
+        case.sent.append(message)
+        await forever()
+
+    if phase == "reply":
+        case.limits = BodyLimits(64, 128, 60)
+        case.send = send  # type: ignore[method-assign]
+    messages = [] if phase == "body" else [{"type": "http.request", "body": b"{}", "more_body": False}]
+    task = asyncio.ensure_future(case.run(handler, *messages, headers={b"content-length": b"2"}))
+    if phase == "body":
+        await asyncio.sleep(0)
+    else:
+        await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(case.sent) == (1 if phase == "reply" else 0)
+    assert [end.status for end in case.ends] == [200 if phase == "reply" else CLIENT_GONE]
+
+
+async def test_a_limit_that_a_reload_changes_counts_for_the_rest_of_the_call() -> None:
+    case = Case()
+    case.limits = BodyLimits(64, 128, 600)
+
+    async def handler(_: IncomingRequest) -> Reply:
+        case.limits = BodyLimits(64, 128, 0.05)
+        return json_reply({})
+
+    async def send(message: Any) -> None:
+        case.sent.append(message)
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    case.send = send  # type: ignore[method-assign]
+    await case.run(handler, {"type": "http.request", "body": b"{}", "more_body": False})
+    assert [message["type"] for message in case.sent] == ["http.response.start", "http.response.body"]
+    assert [end.is_client_gone for end in case.ends] == [True]

@@ -109,3 +109,24 @@ async def test_a_silent_stream_is_pinged(monkeypatch: pytest.MonkeyPatch) -> Non
     body = EventStream(make, settled.abandon)
     assert (await anext(body)).startswith(b": ping")
     await body.aclose()
+
+
+async def test_a_stream_that_falls_silent_again_is_pinged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "PING_S", 0.01)
+    settled, goes_on = Settled(), asyncio.Event()
+
+    async def make(out: EventStream) -> None:
+        out.started = True
+        await out.put(b"first ")
+        await goes_on.wait()
+        await out.put(b"second ")
+        await asyncio.sleep(3600)
+
+    body, got = EventStream(make, settled.abandon), b""
+    while got.count(sse.comment()) < 4:
+        got += await anext(body)
+        if got.count(sse.comment()) == 2:
+            goes_on.set()
+    await body.aclose()
+    assert got.replace(sse.comment(), b"") == b"first second "
+    assert got.index(sse.comment()) < got.index(b"second ") < got.rindex(sse.comment())
