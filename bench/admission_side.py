@@ -17,15 +17,21 @@ from time import perf_counter, process_time
 from typing import Any
 from uuid import uuid4
 
+from kaixu.metering.identity import new_ticket
 from kaixu.store import admission
 from kaixu.store.admission import Ask, Settlement, Verdict
 from kaixu.store.pool import open_pool
+
+try:
+    from kaixu.store.kept import KeptConnection
+except ImportError:  # an older checkout takes a connection for each statement
+    KeptConnection = None  # type: ignore[assignment, misc]
 
 OWNER = uuid4()
 
 
 class Side:
-    """Groups of calls of many keys, on one connection of a pool, as the ledger sends them."""
+    """Groups of calls of many keys, on one connection, as the ledger sends them."""
 
     def __init__(self, pool: Any, keys: list[int], process: int) -> None:
         self.pool = pool
@@ -39,16 +45,18 @@ class Side:
 
     async def wal(self) -> tuple[int, int]:
         """Where the log of the database is, in bytes, and how many records the connection has written."""
-        at = await self.pool.fetchval("select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint")
-        await self.pool.fetchval("select pg_stat_force_next_flush()")
-        return at, await self.pool.fetchval("select wal_records from pg_stat_wal")
+        await self.pool.fetch("select pg_stat_force_next_flush()")
+        [row] = await self.pool.fetch(
+            "select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint as at, wal_records from pg_stat_wal"
+        )
+        return row["at"], row["wal_records"]
 
     def asks(self, calls: int) -> list[Ask]:
         """Calls of one key each."""
         self.at += calls
         keys = [self.keys[(self.at + n) % len(self.keys)] for n in range(calls)]
         return [
-            Ask(uuid4(), None, None, key, None, None, 0, "chat", "up", "up", "m", "ai", 1, 1000, 500, "r")
+            Ask(new_ticket(), None, None, key, None, None, 0, "chat", "up", "up", "m", "ai", 1, 1000, 500, "r")
             for key in keys
         ]
 
@@ -97,9 +105,10 @@ def settlement(ask: Ask, verdict: Verdict) -> Settlement:
 
 
 async def main(dsn: str) -> None:
-    pool = await open_pool(dsn, least=1, most=1)
-    keys = [row["id"] for row in await pool.fetch("select id from kaixu.virtual_key order by id")]
-    side = Side(pool, keys, await pool.fetchval("select pg_backend_pid()"))
+    pool = await open_pool(dsn, least=1, most=1 if KeptConnection is None else 4)
+    sender: Any = pool if KeptConnection is None else KeptConnection(lambda: pool)
+    keys = [row["id"] for row in await sender.fetch("select id from kaixu.virtual_key order by id")]
+    side = Side(sender, keys, (await sender.fetch("select pg_backend_pid() as process"))[0]["process"])
     for line in sys.stdin:
         groups, calls = map(int, line.split())
         print(json.dumps(await side.measured(groups, calls)), flush=True)

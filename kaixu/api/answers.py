@@ -79,7 +79,7 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
 
 async def run_call(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """Admit the call, read all events, and settle it."""
-    async with admission as ticket, aclosing(chat_events(services.gate, ticket)) as lane_events:
+    async with admission as ticket, aclosing(chat_events(services.gate, ticket, plain=True)) as lane_events:
         events = [event async for event in lane_events]
     return ticket, events
 

@@ -151,6 +151,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     allow: frozenset[str] = frozenset()
     reasoning: bool | None = None
     tokens_per_s: int = 200
+    plain_answers: bool = True
     public_provider: str = ""  # the provider name in replies; "": `provider`
     limit_names: str = ""  # "provider/model" in every name that clients may use, a line each; providers in lower case
     factor_millionths: int = MILLION  # of the plan that its prices are multiplied by

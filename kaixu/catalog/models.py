@@ -157,6 +157,7 @@ class Serving:
             dimensions=model.dimensions,
             fixed_dimensions=model.fixed_dimensions,
             on_disconnect=owner.section.on_disconnect,
+            plain_answers=state.section.plain_answers,
             timeouts=state.section.timeouts,
             retries=state.section.retries,
             owner=owner,

@@ -254,6 +254,11 @@ class LaneSection(PluginSection):
         description="when a client leaves: `cancel` the vendor's call and bill a bound, or `drain` it to its end "
         "and bill exactly; default: `drain` for models that reason, `cancel` for others",
     )
+    plain_answers: bool = Field(
+        default=True,
+        description="clients that do not stream: ask the vendor for a short answer in one piece, if the plugin can; "
+        "false: always as a stream, which the gateway joins",
+    )
     timeouts: TimeoutSection = Field(default=TimeoutSection(), description="time limits for the vendor")
     retries: Whole = Field(default=2, ge=0, le=10, description="additional tries before the first byte")
     breaker: BreakerSection = Field(

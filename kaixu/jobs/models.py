@@ -59,7 +59,7 @@ class ModelRunner:
         )
         async with admission as ticket:
             await lease.admitted(ticket)
-            async with aclosing(chat_events(self.gate, ticket)) as stream:
+            async with aclosing(chat_events(self.gate, ticket, plain=True)) as stream:
                 events = [event async for event in stream]
             outcome = JobOutcome(
                 events=encode_events(events).decode(),

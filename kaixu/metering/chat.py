@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
 
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.plugin.deadline import Deadline
@@ -76,14 +77,24 @@ def admit_chat(
     return gate.priced_admission(deployment, offer_of)
 
 
-async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
+def chat_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
     """The answer of one of the model's deployments, within their time limits, ended when the budget is spent.
 
+    `plain`: the client gets nothing before the end, so the vendor may answer in one piece (see `PlainAnswers`).
     Yields nothing before a deployment has begun to answer: until then another one can be tried. Every exception of a
     plugin becomes a `KaixuError`. Sets `ticket.end_reason` to "budget_cut" if the stream was ended for its cost.
     """
     request_hash = gate.cache.request_hash(ticket)
-    if request_hash is not None and ticket.cache_control == "":
+    if request_hash is None:
+        return vendor_events(gate, ticket, plain=plain)
+    return cached_events(gate, ticket, request_hash, plain=plain)
+
+
+async def cached_events(
+    gate: Gate, ticket: ChatTicket, request_hash: bytes, *, plain: bool
+) -> AsyncGenerator[ChatEvent, None]:
+    """As `chat_events`, from the cache or for it."""
+    if ticket.cache_control == "":
         cached = await gate.cache.find(ticket, request_hash)
         if cached is not None:
             ticket.answer_from_cache(
@@ -95,16 +106,15 @@ async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEven
                 yield event
             return
     answer: list[ChatEvent] = []
-    async with aclosing(vendor_events(gate, ticket)) as events:
+    async with aclosing(vendor_events(gate, ticket, plain=plain)) as events:
         async for event in events:
-            if request_hash is not None:
-                answer.append(event)
+            answer.append(event)
             yield event
-    if request_hash is not None and ticket.cache_control != "no-store":
+    if ticket.cache_control != "no-store":
         gate.cache.store(ticket, request_hash, answer)
 
 
-async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
+async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
     """As `chat_events`, without the cache."""
     request = ticket.request
     deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
@@ -113,50 +123,61 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
         def estimate() -> Usage:
             return Usage(counted_input_tokens(request, one), estimated=True)
 
-        with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt:
-            async with translate_errors(ticket, one):
-                assert one.lane is not None
-                return await wait_for_output(one.lane.chat(with_vendor_model(request, one), wire), attempt)
+        with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt, translate_errors(ticket, one):
+            assert one.lane is not None
+            asked = with_vendor_model(request, one)
+            if plain and gate.plain_answers.can_ask(one, asked):
+                ticket.asked_plain = True
+                beginning = wait_for_output(one.lane.chat_plain(asked, wire), attempt)
+                opened = await gate.plain_answers.begin(one, beginning, wire.note)
+                if opened is not None:
+                    return opened
+            ticket.asked_plain = False
+            return await wait_for_output(one.lane.chat(asked, wire), attempt)
 
-    async with translate_errors(ticket, ticket.deployment):
-        with Deadline(deadline):
-            ticket.served, opened = await try_deployments(
-                gate.breakers, ticket.wire, ticket.choices, open_stream, ticket.tried
-            )
+    with translate_errors(ticket, ticket.deployment), Deadline(deadline):
+        ticket.served, opened = await try_deployments(
+            gate.breakers, ticket.wire, ticket.choices, open_stream, ticket.tried
+        )
     served = ticket.served
-    async with (
-        count_as_failure(gate.breakers, served),
-        translate_errors(ticket, served),
-        aclosing(opened.events) as events,
-    ):
-        for event in opened.buffered:
-            ticket.count_event(event)
-            yield event
-        while not ticket.over_budget:
-            try:
-                # Limits the lane's own work only, not the time that the reader spends on an event.
-                with Deadline(deadline):
-                    event_or_end = await anext(events, None)
-            except Exception as error:
-                if ticket.finish_reason is None:
-                    raise
-                # The finish reason was received, so the answer is complete.
-                ticket.wire.note(f"{type(error).__name__} after the end of an answer")
-                return
-            if event_or_end is None:
-                if ticket.finish_reason is None and ticket.first_event_s is None:
-                    raise UpstreamError(NO_ANSWER)
-                return
-            ticket.count_event(event_or_end)
-            yield event_or_end
-        ticket.end_reason = "budget_cut"
+    with count_as_failure(gate.breakers, served), translate_errors(ticket, served):
+        async with aclosing(opened.events) as events:
+            for event in opened.buffered:
+                ticket.count_event(event)
+                yield event
+            while not ticket.over_budget:
+                try:
+                    # Limits the lane's own work only, not the time that the reader spends on an event.
+                    with Deadline(deadline):
+                        event_or_end = await anext(events, None)
+                except Exception as error:
+                    if ticket.finish_reason is None:
+                        raise
+                    # The finish reason was received, so the answer is complete.
+                    ticket.wire.note(f"{type(error).__name__} after the end of an answer")
+                    return
+                if event_or_end is None:
+                    if ticket.finish_reason is None and ticket.first_event_s is None:
+                        raise UpstreamError(NO_ANSWER)
+                    return
+                ticket.count_event(event_or_end)
+                yield event_or_end
+            ticket.end_reason = "budget_cut"
 
 
-@asynccontextmanager
-async def count_as_failure(breakers: Breakers, served: Deployment) -> AsyncIterator[None]:
+class count_as_failure:
     """A deployment that breaks off in the middle of its answer counts as failed."""
-    try:
-        yield
-    except Exception as error:
-        breakers.failed(served, error, had_begun=True)
-        raise
+
+    __slots__ = ("breakers", "served")
+
+    def __init__(self, breakers: Breakers, served: Deployment) -> None:
+        self.breakers = breakers
+        self.served = served
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            self.breakers.failed(self.served, error, had_begun=True)

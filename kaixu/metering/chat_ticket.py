@@ -29,6 +29,7 @@ class ChatTicket(ModelTicket):
     """One admitted chat call."""
 
     __slots__ = (
+        "asked_plain",
         "budget_tokens",
         "cache_control",
         "counted_tokens",
@@ -65,6 +66,7 @@ class ChatTicket(ModelTicket):
         self.lowered = lowered  # max_tokens was lowered to what caps and token limits have left
         self.cache_control = cache_control
         self.from_cache = False
+        self.asked_plain = False  # the vendor answers in one piece: until then all that it makes is hidden
         self.budget_tokens = request.max_tokens * request.n
         self.delivered_bytes = 0
         self.delivered_length = 0  # characters
@@ -212,7 +214,8 @@ class ChatTicket(ModelTicket):
     def _most_used(self) -> Usage:
         """The bound of what was used, for a client that left before the vendor reported it."""
         one = self.served or (self.choices[0] if self.choices else self.deployment)
-        hidden = most_tokens_in(monotonic() - self.wire.opened_at, one) if may_reason(one, self.request) else 0
+        is_hidden = may_reason(one, self.request) or (self.asked_plain and self.first_event_s is None)
+        hidden = most_tokens_in(monotonic() - self.wire.opened_at, one) * self.request.n if is_hidden else 0
         return most_usage_when_left(
             self.usage,
             most_input_tokens=self.most_input_tokens,

@@ -83,14 +83,16 @@ async def embed_vectors(
             return Usage(estimated_embed_tokens(inputs), estimated=True)
 
         async def embed_at(one: Deployment, wire: MeteredWire) -> Embeddings:
-            with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt:
-                async with translate_errors(ticket, one):
-                    assert one.lane is not None
-                    batch = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
-                    answer = await one.lane.embed(batch, wire)
-                    attempt.usage = clamped_usage(answer.usage)
-                    check_vectors(answer.vectors, len(inputs), length)
-                    return answer
+            with (
+                ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt,
+                translate_errors(ticket, one),
+            ):
+                assert one.lane is not None
+                batch = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
+                answer = await one.lane.embed(batch, wire)
+                attempt.usage = clamped_usage(answer.usage)
+                check_vectors(answer.vectors, len(inputs), length)
+                return answer
 
         async with at_once:
             record_usage = ticket.send_batch(inputs)

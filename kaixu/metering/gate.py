@@ -30,6 +30,7 @@ from .ceiling import Ceiling
 from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
+from .plain_answers import PlainAnswers
 from .plan_prices import PlanPrices, caller_key
 from .price_keys import PriceKey, model_key
 from .recent_calls import RecentCalls
@@ -97,6 +98,7 @@ class Gate:
         self.public_url = public_url  # where browsers reach the gateway
         self.price_ids = price_ids
         self.breakers = Breakers(recent)
+        self.plain_answers = PlainAnswers()
         self.plan_prices = plan_prices
         self.record_event = record_event  # into the monitor
         self.sends_mail = sends_mail  # whether it sends any, now

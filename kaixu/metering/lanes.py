@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import TracebackType
 
 import httpx
 
@@ -47,23 +47,30 @@ def lanes_of(ticket: ModelTicket) -> list[Lane]:
 @asynccontextmanager
 async def limit_total_time(ticket: ModelTicket) -> AsyncIterator[None]:
     """Limit the total time of a call; turn what a plugin raises into a `KaixuError`."""
-    async with translate_errors(ticket, ticket.deployment):
-        with within(ticket.wire.limits.total_s):
-            yield
-
-
-@asynccontextmanager
-async def translate_errors(ticket: ModelTicket, one: Deployment) -> AsyncIterator[None]:
-    """Turn whatever a plugin raises into a `KaixuError`; `one` is the deployment that was called."""
-    try:
+    with translate_errors(ticket, ticket.deployment), within(ticket.wire.limits.total_s):
         yield
-    except (KaixuError, asyncio.CancelledError, GeneratorExit):
-        raise
-    except TimeoutError as error:
-        raise UpstreamTimeout(f"the answer took longer than {ticket.wire.limits.total_s:g} s") from error
-    except httpx.HTTPError as error:
-        raise upstream_error(error) from error
-    except Exception as error:
+
+
+class translate_errors:
+    """Turn whatever a plugin raises in the block into a `KaixuError`; `one` is the deployment that was called."""
+
+    __slots__ = ("one", "ticket")
+
+    def __init__(self, ticket: ModelTicket, one: Deployment) -> None:
+        self.ticket = ticket
+        self.one = one
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, KaixuError) or not isinstance(error, Exception):
+            return
+        if isinstance(error, TimeoutError):
+            raise UpstreamTimeout(f"the answer took longer than {self.ticket.wire.limits.total_s:g} s") from error
+        if isinstance(error, httpx.HTTPError):
+            raise upstream_error(error) from error
         # A bug in a plugin must not end the gateway.
-        log.exception("lane %s failed", one.state.name)
-        raise UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.") from error
+        log.error("lane %s failed", self.one.state.name, exc_info=error)
+        raise UpstreamError(f"lane `{self.ticket.ask.provider}` failed", hint="Tell your operator.") from error

@@ -15,6 +15,7 @@ from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
 from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
 from kaixu.store.group import Group
+from kaixu.store.kept import KeptConnection
 from kaixu.store.pool import AWAY, database
 from kaixu.store.query import Connection
 from kaixu.store.shares import Shares
@@ -76,6 +77,8 @@ class Ledger:
     ) -> None:
         self.pool = pool
         self.general = general or pool
+        self._admits_on = KeptConnection(lambda: self.pool)
+        self._settles_on = KeptConnection(lambda: self.pool)
         self.spool = spool
         self.owner = owner
         self.lifetime_s = lifetime_s
@@ -92,13 +95,13 @@ class Ledger:
         )
         self._admitted: SkipLockedAccounts[Ask, Verdict] = SkipLockedAccounts(
             lambda asks: admission.admit(
-                self.pool, asks, owner=self.owner, lifetime_s=self.lifetime_s, default_rpm=self.default_rpm
+                self._admits_on, asks, owner=self.owner, lifetime_s=self.lifetime_s, default_rpm=self.default_rpm
             ),
             lambda asks: admission.locked_asks(self.pool, asks),
             account=lambda ask: ask.key_id if ask.key_hash is None else ask.key_hash,
         )
         self._settled: SkipLockedAccounts[Settlement, Settled] = SkipLockedAccounts(
-            lambda settlements: admission.settle(self.pool, settlements),
+            lambda settlements: admission.settle(self._settles_on, settlements),
             lambda settlements: admission.locked_customers(self.pool, [one.customer_id for one in settlements]),
             account=lambda settlement: settlement.customer_id,
         )
@@ -333,6 +336,8 @@ class Ledger:
         """Wait until every admission and settlement under way is answered."""
         await self._admissions.drained()
         await self._settlements.drained()
+        await self._admits_on.close()
+        await self._settles_on.close()
         if self.unwritten:  # the last chance: the process is about to end
             unwritten, self.unwritten = self.unwritten, []
             await self._settle(unwritten)

@@ -21,6 +21,13 @@ class VendorResponse(httpx.Response):
 
     most_bytes = MOST_WHOLE_BYTES
 
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it comes. It is never compressed, so nothing needs to be decoded on the way."""
+        if chunk_size is not None or hasattr(self, "_content"):
+            return super().aiter_bytes(chunk_size)
+        assert isinstance(self.stream, httpx.AsyncByteStream)
+        return aiter(self.stream)
+
     async def aread(self) -> bytes:
         """The whole body. Raises `UpstreamError` when it is larger than `most_bytes`."""
         if not hasattr(self, "_content"):

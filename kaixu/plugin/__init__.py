@@ -73,6 +73,7 @@ from kaixu.plugin.operation import (
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import WireUrl
 from kaixu.plugin.panel import Panel, PanelView, PanelWire, ReadDatabase, SecretStates
+from kaixu.plugin.posting import post
 from kaixu.plugin.reaction import Crossing, Reaction
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
@@ -260,6 +261,7 @@ __all__ = [
     "object_of",
     "objects_of",
     "panels",
+    "post",
     "retry_after",
     "server_sent_events",
     "text_of",

@@ -25,6 +25,7 @@ DRAIN_TIMEOUT_S = 0.25
 LEADING = b" \t\r\n\xef\xbb\xbf"
 
 Note = Callable[[str], None]
+DECODER = msgspec.json.Decoder()
 
 
 class Document(Struct, frozen=True):
@@ -53,22 +54,32 @@ class AnswerReader:
 
     async def documents(self) -> AsyncGenerator[Document, None]:
         """The documents of the response, up to its end or `[DONE]`. Raises `UpstreamError` if it is too large."""
+        start = await self.first_chunk()
+        if (whole := self.whole_in(start)) is not None:
+            self.streamed, self.has_pieces = False, True
+            yield Document("message", whole)
+            return
+        self.streamed = start.lstrip(LEADING)[:1] not in (b"{", b"[")
         joiner = Joiner()
-        events: list[str] = []
-        async for event, data in self.pieces():
-            if b"[DONE]" in data[:16] and data.strip() == b"[DONE]":
-                self.done = True
+        names: list[str] = []
+        async for pieces in self.events(start) if self.streamed else self.json_pieces(start):
+            self.has_pieces = self.has_pieces or bool(pieces)
+            for event, data in pieces:
+                if b"[DONE]" in data[:16] and data.strip() == b"[DONE]":
+                    self.done = True
+                    break
+                values = self.values(data)
+                if not joiner.waiting and len(values) == 1 and values[0][1]:  # the usual case
+                    yield Document(event, values[0][0])
+                    continue
+                for value, clean in values:
+                    names.append(event)
+                    for ready in joiner.feed(value, clean=clean):
+                        yield Document(names.pop(0), ready)
+            if self.done:
                 break
-            values = self.values(data)
-            if not joiner.waiting and len(values) == 1 and values[0][1]:  # the usual case
-                yield Document(event, values[0][0])
-                continue
-            for value, clean in values:
-                events.append(event)
-                for ready in joiner.feed(value, clean=clean):
-                    yield Document(events.pop(0), ready)
         for ready in joiner.rest():
-            yield Document(events.pop(0), ready)
+            yield Document(names.pop(0), ready)
         if not self.has_pieces and "json" in self.response.headers.get("content-type", ""):
             self.unreadable = True
 
@@ -82,33 +93,36 @@ class AnswerReader:
                 async for _ in self.chunks:
                     pass
 
-    async def pieces(self) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Name and data of each event; lines and single documents have the name "message"."""
+    async def first_chunk(self) -> bytes:
+        """The beginning of the body, at least its first character that is not white space."""
         start = b""
         async for chunk in self.chunks:
             start += chunk
             if chunk.strip(LEADING):
                 break
             start = start[-len(LEADING) :]  # only white space so far
-        self.streamed = start.lstrip(LEADING)[:1] not in (b"{", b"[")
-        pieces = self.events(start) if self.streamed else self.json_pieces(start)
-        async for piece in pieces:
-            self.has_pieces = True
-            yield piece
+        return start
 
-    async def events(self, start: bytes) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Server-sent events."""
+    def whole_in(self, start: bytes) -> dict[str, Any] | None:
+        """The document, where it is all of the body and came in one chunk: the usual case of a short answer."""
+        if start[:1] != b"{" or self.response.headers.get("content-length") != str(len(start)):
+            return None
+        try:
+            document = DECODER.decode(start)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return document if isinstance(document, dict) else None
+
+    async def events(self, start: bytes) -> AsyncGenerator[list[tuple[str, bytes]], None]:
+        """Name and data of the server-sent events in each chunk."""
         reader = SSEReader()
-        for event in reader.feed(start):
-            yield event.event, event.data
+        yield [(event.event, event.data) for event in reader.feed(start)]
         async for chunk in self.chunks:
-            for event in reader.feed(chunk):
-                yield event.event, event.data
-        for event in reader.feed(b"\n\n"):
-            yield event.event, event.data
+            yield [(event.event, event.data) for event in reader.feed(chunk)]
+        yield [(event.event, event.data) for event in reader.feed(b"\n\n")]
 
-    async def json_pieces(self, start: bytes) -> AsyncGenerator[tuple[str, bytes], None]:
-        """JSON lines if the first line is JSON by itself, else one document."""
+    async def json_pieces(self, start: bytes) -> AsyncGenerator[list[tuple[str, bytes]], None]:
+        """JSON lines if the first line is JSON by itself, else one document; all with the name "message"."""
         lines = LineReader()
         first = lines.feed(start.lstrip(LEADING))
         while not first:
@@ -119,20 +133,17 @@ class AnswerReader:
         if not first:
             return
         if decoded(first[0]) is not None:
-            for line in first:
-                yield "message", line.removeprefix(b"data:")
+            yield [("message", line.removeprefix(b"data:")) for line in first]
             async for chunk in self.chunks:
-                for line in lines.feed(chunk):
-                    yield "message", line.removeprefix(b"data:")
-            for line in lines.feed(b"\n"):
-                yield "message", line.removeprefix(b"data:")
+                yield [("message", line.removeprefix(b"data:")) for line in lines.feed(chunk)]
+            yield [("message", line.removeprefix(b"data:")) for line in lines.feed(b"\n")]
             return
         whole = bytearray(b"\n".join([*first, bytes(lines.line)]))
         async for chunk in self.chunks:
             whole += chunk
             if len(whole) > MOST_WHOLE_BYTES:
                 raise UpstreamError(f"the vendor's answer is larger than {MOST_WHOLE_BYTES >> 20} MiB")
-        yield "message", bytes(whole)
+        yield [("message", bytes(whole))]
 
     def values(self, data: bytes) -> list[tuple[dict[str, Any], bool]]:
         """The JSON objects in a piece, each with whether all its text is valid Unicode."""
@@ -160,7 +171,7 @@ def decoded(data: bytes) -> tuple[Any, bool] | None:
     invalid UTF-8 in a string.
     """
     try:
-        return msgspec.json.decode(data), True
+        return DECODER.decode(data), True
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:

@@ -18,12 +18,16 @@ from kaixu.plugin.types import (
     ReasoningDelta,
     ToolCallDelta,
 )
-from kaixu.plugin.usage import RunningUsage
+from kaixu.plugin.usage import WITHOUT_USAGE, RunningUsage
 
 #: Names of the reasoning field; `reasoning` is used by OpenRouter and Groq.
 THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 #: Types of content parts that contain reasoning (Mistral and others).
 THINKING = frozenset({"thinking", "reasoning", "reasoning_content"})
+#: The fields of a chunk with nothing but text, besides those that are null.
+TEXT_ALONE = frozenset({"content", "role"})
+CHOICE_ALONE = frozenset({"index", "delta", "logprobs"})
+MOST_CHOICES = 1000
 #: Fields of a delta that must be strings.
 TEXTS = frozenset({"content", "refusal", *THOUGHTS})
 
@@ -56,6 +60,15 @@ class CompletionReader:
 
         Raises `UpstreamError` for an error chunk, never with the vendor's text.
         """
+        text = only_text_of(chunk)
+        if text is None:
+            return self.read_any(chunk)
+        self.started.add(chunk["choices"][0]["index"])
+        event = ChatDelta(text)
+        return iter((NativeEvent(chunk), event) if self.native else (event,))
+
+    def read_any(self, chunk: dict[str, Any]) -> Iterator[ChatEvent]:
+        """The chat events of a chunk that may contain anything."""
         if is_error(chunk):
             if self.finished():
                 self.note("ignored an error after the end of the answer")
@@ -175,6 +188,29 @@ class CompletionReader:
                 yield ToolCallDelta(at, parsed.call.id, parsed.call.name, parsed.arguments)
             elif parsed.arguments:
                 yield ToolCallDelta(at, None, None, parsed.arguments)
+
+
+def only_text_of(chunk: dict[str, Any]) -> str | None:
+    """The text of a chunk that contains nothing else: nearly all chunks of a stream. None for all others."""
+    choices = chunk.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+        return None
+    delta, index = choice.get("delta"), choice.get("index")
+    if type(delta) is not dict or type(index) is not int or not 0 <= index < MOST_CHOICES:
+        return None
+    text = delta.get("content")
+    if type(text) is not str or not text:
+        return None
+    for name, value in delta.items():
+        if value is not None and name not in TEXT_ALONE:
+            return None
+    for name, value in choice.items():
+        if value is not None and name not in CHOICE_ALONE:
+            return None
+    for name, value in chunk.items():
+        if value is not None and name not in WITHOUT_USAGE:
+            return None
+    return text
 
 
 def is_error(chunk: dict[str, Any]) -> bool:

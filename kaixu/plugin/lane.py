@@ -115,6 +115,26 @@ class Lane:
         """Answer as a stream of events, always. For clients that do not stream, the core collects them."""
         raise NotImplementedError(f"{type(self).__name__} does not chat")
 
+    def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        """As `chat`, but ask the vendor for the answer in one piece: cheaper for both sides, and nothing is lost.
+
+        Optional. Called instead of `chat` for clients that do not stream, where the answer is short and the operator
+        has not switched it off (`plain_answers`). Yields the same events; for a native request, the vendor's whole
+        body comes as `NativeEvent`, with the fields that the lane does not know. A vendor that streams all the same is
+        read as a stream. A lane class that overrides only `chat` is never asked this way.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no plain answers")
+
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
         """One vector for each input."""
         raise NotImplementedError(f"{type(self).__name__} does not embed")
+
+
+def offers_plain_answers(lane: Lane) -> bool:
+    """Whether the lane has `chat_plain`, and its class has not overridden `chat` alone: that must stay in force."""
+    for kind in type(lane).__mro__:
+        if "chat_plain" in vars(kind):
+            return kind is not Lane
+        if "chat" in vars(kind):
+            return False
+    return False

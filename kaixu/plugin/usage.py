@@ -24,6 +24,7 @@ Names are compared without case and separators: `promptTokens` equals `prompt_to
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -75,6 +76,26 @@ THOUGHTS, TOOL_PROMPTS = ("thoughtstokencount",), ("tooluseprompttokencount",)
 INPUT_DETAILS = ("prompttokensdetails", "prompttokendetails", "inputtokensdetails", "inputtokendetails")
 OUTPUT_DETAILS = ("completiontokensdetails", "completiontokendetails", "outputtokensdetails", "outputtokendetails")
 
+#: Each name with its meaning, and its place among the names for the same.
+MEANINGS: dict[str, tuple[str, int]] = {
+    name: (meaning, rank)
+    for meaning, names in {
+        "prompt": PROMPT,
+        "input": INPUT,
+        "output": OUTPUT,
+        "total": TOTAL,
+        "cached": CACHED,
+        "missed": MISSED,
+        "written": WRITTEN,
+        "cached beside": CACHED_BESIDE,
+        "written beside": WRITTEN_BESIDE,
+        "reasoning": REASONING,
+        "thoughts": THOUGHTS,
+        "tool prompts": TOOL_PROMPTS,
+    }.items()
+    for rank, name in enumerate(names)
+}
+
 #: Common fields of events that never contain usage.
 WITHOUT_USAGE = frozenset(
     {"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier", "type", "index"}
@@ -98,7 +119,10 @@ class Figures(Struct):
     tool_prompts_beside: int = 0
 
     def __bool__(self) -> bool:
-        return any(msgspec.structs.astuple(self))
+        return self != NOTHING
+
+
+NOTHING = Figures()
 
 
 def usage_of(answer: object) -> Usage | None:
@@ -133,6 +157,9 @@ class RunningUsage:
         reported = figures_in(event)
         if not reported:
             return None
+        if self.figures == NOTHING:  # the only report of most answers
+            self.figures, self.usage = reported, usage_from(reported)
+            return self.usage
         pairs = zip(msgspec.structs.astuple(reported), msgspec.structs.astuple(self.figures), strict=True)
         self.figures = Figures(*(now or before for now, before in pairs))  # figures that are not repeated stay
         now, before = usage_from(self.figures), self.usage
@@ -195,6 +222,12 @@ def figures_in(answer: object) -> Figures:
     found = Figures()
     if not isinstance(answer, dict) or not may_have_usage(answer):
         return found
+    usual = answer.get("usage")
+    if isinstance(usual, dict):  # nearly always all that there is
+        found = figures_of(usual)
+        if found.input and found.output:
+            return found
+        found = Figures()
     for place in places_in(answer):
         reported = figures_of(place)
         if not reported:
@@ -249,10 +282,11 @@ def figures_of(usage: object) -> Figures:
     if "predictedn" in named or "promptn" in named:
         return timings_of(named)
     inputs, outputs = details_of(named, INPUT_DETAILS), details_of(named, OUTPUT_DETAILS)
-    prompt, plain_input = first(named, PROMPT), first(named, INPUT)
-    cached = first(named, CACHED) or first(inputs, CACHED) or first(inputs, CACHED_BESIDE)
-    written = first(named, WRITTEN) or first(inputs, WRITTEN) or first(inputs, WRITTEN_BESIDE)
-    cached_beside, written_beside = first(named, CACHED_BESIDE), first(named, WRITTEN_BESIDE)
+    own, of_input, of_output = known_in(named), known_in(inputs), known_in(outputs)
+    prompt = own.get("prompt", 0)
+    cached = own.get("cached") or of_input.get("cached") or of_input.get("cached beside", 0)
+    written = own.get("written") or of_input.get("written") or of_input.get("written beside", 0)
+    cached_beside, written_beside = own.get("cached beside", 0), own.get("written beside", 0)
     if not written_beside and not written:  # split by cache duration
         written_beside = sum(filter(None, map(number_of, object_of(named.get("cachecreation")).values())))
     if prompt or cached:
@@ -260,17 +294,31 @@ def figures_of(usage: object) -> Figures:
         cached, cached_beside = cached or cached_beside, 0
         written, written_beside = written or written_beside, 0
     return Figures(
-        input=prompt or plain_input or sum_of_cache(named),
-        output=first(named, OUTPUT),
-        total=first(named, TOTAL),
+        input=prompt or own.get("input") or sum_of_cache(own),
+        output=own.get("output", 0),
+        total=own.get("total", 0),
         cached=cached,
         written=written,
         cached_beside=cached_beside,
         written_beside=written_beside,
-        reasoning=first(outputs, REASONING) or first(named, REASONING),
-        thoughts_beside=first(named, THOUGHTS),
-        tool_prompts_beside=first(named, TOOL_PROMPTS),
+        reasoning=of_output.get("reasoning") or own.get("reasoning", 0),
+        thoughts_beside=own.get("thoughts", 0),
+        tool_prompts_beside=own.get("tool prompts", 0),
     )
+
+
+def known_in(named: Fields) -> dict[str, int]:
+    """The figures that are not 0, by their meaning: of several names for the same, the first in its list counts."""
+    found: dict[str, int] = {}
+    ranks: dict[str, int] = {}
+    for name, value in named.items():
+        known = MEANINGS.get(name)
+        if known is None:
+            continue
+        meaning, rank = known
+        if rank < ranks.get(meaning, 1000) and (figure := number_of(value)):
+            found[meaning], ranks[meaning] = figure, rank
+    return found
 
 
 def timings_of(named: Fields) -> Figures:
@@ -279,22 +327,29 @@ def timings_of(named: Fields) -> Figures:
     return Figures(input=cached + uncached, output=output, cached=cached)
 
 
-def sum_of_cache(named: Fields) -> int:
+def sum_of_cache(own: dict[str, int]) -> int:
     """DeepSeek's input as the sum of its two parts, if the whole is missing."""
-    missed = first(named, MISSED)
-    return missed + first(named, CACHED) if missed else 0
+    missed = own.get("missed", 0)
+    return missed + own.get("cached", 0) if missed else 0
 
 
 def details_of(named: Fields, names: tuple[str, ...]) -> Fields:
     """The details object of input or output."""
-    return next((plain(named[name]) for name in names if isinstance(named.get(name), dict)), {})
-
-
-def first(named: Fields, names: tuple[str, ...]) -> int:
-    """The first figure under one of `names`; 0 if there is none."""
-    return next((figure for name in names if name in named and (figure := number_of(named[name]))), 0)
+    for name in names:
+        if isinstance(named.get(name), dict):
+            return plain(named[name])
+    return {}
 
 
 def plain(fields: Fields) -> Fields:
     """The fields, with names in lower case without separators."""
-    return {name.replace("_", "").replace("-", "").replace(".", "").lower(): value for name, value in fields.items()}
+    return {usual_name(name) if len(name) < 64 else plain_name(name): value for name, value in fields.items()}
+
+
+def plain_name(name: str) -> str:
+    """A name in lower case without separators."""
+    return name.replace("_", "").replace("-", "").replace(".", "").lower()
+
+
+#: Vendors use few names, and each of them in every answer.
+usual_name = lru_cache(maxsize=1024)(plain_name)

@@ -13,7 +13,7 @@ import msgspec
 from kaixu.ops.call_facts import CallFacts
 
 from .pool import database
-from .query import Connection, Query
+from .query import Connection, Query, Rows
 
 #: The `least_nusd` of an operation that is `Free`: no cap and no debt refuses it.
 FREE = -1
@@ -116,9 +116,7 @@ ADMIT = Query(
 ADMIT_ONE = Query(Verdict, ADMIT.sql.replace("kaixu.admit_v2(", "kaixu.admit_one("))
 
 
-async def admit(
-    pool: asyncpg.Pool, asks: Sequence[Ask], *, owner: UUID, lifetime_s: int, default_rpm: int
-) -> list[Verdict]:
+async def admit(db: Rows, asks: Sequence[Ask], *, owner: UUID, lifetime_s: int, default_rpm: int) -> list[Verdict]:
     """Decide a group, all or nothing for each call; the verdicts are in the order of `asks`.
 
     Raises `DatabaseAway`: whether the group was admitted is then unknown, so its tickets must be released.
@@ -126,10 +124,10 @@ async def admit(
     if len(asks) == 1:
         values = ADMIT_ONE.values(asks[0], without=("facts",), asked="requested_provider")
         with database():
-            return await ADMIT_ONE.all(pool, *values, owner, lifetime_s, default_rpm)
+            return await ADMIT_ONE.all(db, *values, owner, lifetime_s, default_rpm)
     columns = ADMIT.columns(asks, without=("facts",), asked="requested_provider")
     with database():
-        verdicts = await ADMIT.all(pool, *columns, owner, lifetime_s, default_rpm)
+        verdicts = await ADMIT.all(db, *columns, owner, lifetime_s, default_rpm)
     by_ticket = {verdict.ticket: verdict for verdict in verdicts}
     return [by_ticket[ask.ticket] for ask in asks]
 
@@ -259,7 +257,7 @@ SETTLE_ONE = Query(Settled, SETTLE.sql.replace("kaixu.settle_v2(", "kaixu.settle
 VENDOR_COST = SETTLE.arguments.index("vendor_cost_nusd")
 
 
-async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
+async def settle(db: Rows, settlements: Sequence[Settlement]) -> list[Settled]:
     """Write a group of settlements durably; a ticket that was settled before is not settled again.
 
     Raises `DatabaseAway`: settle again later, it is idempotent by ticket.

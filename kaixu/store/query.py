@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -19,10 +19,15 @@ INSERT = re.compile(r"\binsert into [\w.]+ \(([^)]+)\)\s+values \((.+?)\)\s*(?:o
 PARAMETER = re.compile(r"\$(\d+)")
 
 
-class Connection(Protocol):
-    """What a query runs on: a pool, or a connection, perhaps inside a transaction."""
+class Rows(Protocol):
+    """What a query that returns rows runs on."""
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
+
+
+class Connection(Rows, Protocol):
+    """What a query runs on: a pool, or a connection, perhaps inside a transaction."""
+
     async def fetchrow(self, query: str, *args: Any) -> Any: ...
     async def fetchval(self, query: str, *args: Any) -> Any: ...
     async def execute(self, query: str, *args: Any) -> str: ...
@@ -48,6 +53,7 @@ class Query(Generic[Row]):
         self.sql = sql
         named = {int(number): name for name, number in ARGUMENT.findall(sql)} or inserted_columns(sql)
         self.arguments = [named[number] for number in sorted(named)]
+        self._readers: dict[tuple[Any, ...], Callable[[msgspec.Struct], tuple[Any, ...]]] = {}
         Query.registered.append(self)
 
     def columns(self, rows: Sequence[msgspec.Struct], *, without: Sequence[str] = (), **fields: str) -> list[list[Any]]:
@@ -56,17 +62,28 @@ class Query(Generic[Row]):
         An argument `p_name` gets the field `name`, or `fields[name]`: the order of the fields does not matter. The
         fields `without` are not arguments.
         """
-        kind = {*rows[0].__struct_fields__} - {*without}
-        names = [fields.get(name, name) for name in self.arguments[: len(kind)]]
-        if {*names} != kind:
-            raise TypeError(f"the fields of {type(rows[0]).__name__} are not the statement's arguments: {names}")
-        return [list(column) for column in zip(*map(attrgetter(*names), rows), strict=True)]
+        read = self._reader(type(rows[0]), without, fields)
+        return [list(column) for column in zip(*map(read, rows), strict=True)]
 
     def values(self, row: msgspec.Struct, *, without: Sequence[str] = (), **fields: str) -> list[Any]:
         """The fields of one row that is inserted, in the order of the statement's parameters, by its columns' names."""
-        return [value for [value] in self.columns([row], without=without, **fields)]
+        return list(self._reader(type(row), without, fields)(row))
 
-    async def all(self, db: Connection, *values: object) -> list[Row]:
+    def _reader(
+        self, kind: type[msgspec.Struct], without: Sequence[str], fields: dict[str, str]
+    ) -> Callable[[msgspec.Struct], tuple[Any, ...]]:
+        """What reads the values of one row in the order of the parameters; made once for each kind of row."""
+        key = kind, *without, *fields.items()
+        read = self._readers.get(key)
+        if read is None:
+            expected = {*kind.__struct_fields__} - {*without}
+            names = [fields.get(name, name) for name in self.arguments[: len(expected)]]
+            if {*names} != expected:
+                raise TypeError(f"the fields of {kind.__name__} are not the statement's arguments: {names}")
+            read = self._readers[key] = attrgetter(*names)
+        return read
+
+    async def all(self, db: Rows, *values: object) -> list[Row]:
         """Every row."""
         row = self.row
         return [row(*record) for record in await db.fetch(self.sql, *values)]

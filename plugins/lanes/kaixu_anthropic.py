@@ -36,6 +36,7 @@ from kaixu.plugin import (
     as_written,
     hookimpl,
     object_of,
+    post,
     until_end,
 )
 
@@ -66,7 +67,7 @@ class AnthropicOptions(KeyOptions):
 
 
 class Anthropic(Lane):
-    """Translates to Anthropic's Messages API and back; the vendor's response is always streamed."""
+    """Translates to Anthropic's Messages API and back."""
 
     keys: Keys
 
@@ -104,12 +105,19 @@ class Anthropic(Lane):
         headers["anthropic-beta"] = ",".join(dict.fromkeys(betas))
         return headers
 
-    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+    def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        return self.events(request, wire, stream=True)
+
+    def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        return self.events(request, wire, stream=False)
+
+    async def events(self, request: ChatRequest, wire: Wire, *, stream: bool) -> AsyncIterator[ChatEvent]:
+        """The events of the answer, in whatever form the vendor sends it."""
         native = None if request.native is None else self.admitted(request.native)[0]
         body = translate(request, hour_cache=self.hour_cache) if native is None else native.body
-        body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
+        body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": stream}
         reader = MessagesReader(wire.note, native=request.native is not None, ended=wire.finished)
-        outgoing = httpx.Request("POST", self.url, headers=self.headers_for(native), content=ENCODER.encode(body))
+        outgoing = post(self.url, self.headers_for(native), ENCODER.encode(body))
         async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
             async for document in until_end(answer.documents(), reader.finished):

@@ -35,6 +35,7 @@ from kaixu.plugin import (
     Usage,
     Wire,
     hookimpl,
+    post,
     until_end,
     vectors_in,
 )
@@ -77,7 +78,7 @@ class OpenAIOptions(KeyOptions):
 
 
 class OpenAI(Lane):
-    """Translates to OpenAI's Chat Completions API and back; the vendor's response is always streamed."""
+    """Translates to OpenAI's Chat Completions API and back."""
 
     keys: Keys
 
@@ -125,8 +126,17 @@ class OpenAI(Lane):
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
 
-    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        outgoing = self.outgoing(self.chat_url, self.body(request))
+    def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        return self.events(self.body(request), request, wire)
+
+    def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        body = self.body(request)
+        body.pop("stream_options", None)
+        return self.events(body | {"stream": False}, request, wire)
+
+    async def events(self, body: dict[str, Any], request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        """The events of the answer to `body`, in whatever form the vendor sends it."""
+        outgoing = self.outgoing(self.chat_url, body)
         reader = CompletionReader(wire.note, native=request.native is not None, ended=wire.finished)
         async with wire.send(outgoing) as response:
             answer = AnswerReader(response, wire.note)
@@ -148,7 +158,7 @@ class OpenAI(Lane):
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         """A signed request to `url`, the address of chats or of embeddings."""
-        return self.keys.sign(httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body)))
+        return self.keys.sign(post(url, self.headers, ENCODER.encode(body)))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The body of a Chat Completions request, without fields that are not set."""

@@ -54,8 +54,7 @@ declare
     v_is_plain      boolean;    -- the customer has no limits, and no watched balance
     v_held_nusd     bigint;
     v_granted_nusd  bigint;
-    v_held_for      text;       -- the end user of the reservation
-    v_written       boolean := false;
+    v_is_settled    boolean := false;   -- the usual case, of which the reservation is gone by now
     v_vendor_nusd   bigint := coalesce(p_vendor_cost_nusd, 0);
     v_uncosted_nusd bigint := case when p_vendor_cost_nusd is null then p_cost_nusd else 0 end;
 begin
@@ -67,27 +66,14 @@ begin
 
     if v_is_plain and p_book = 'ai' and p_end_reason <> 'released' and p_end_reason <> 'lost'
             and p_month >= date_trunc('month', now() at time zone 'UTC') then
-        select r.held_nusd, coalesce(r.granted_nusd, r.held_nusd), r.end_user
-          into v_held_nusd, v_granted_nusd, v_held_for
-          from kaixu.reservation r
-         where r.ticket = p_ticket
-           and not exists (select from kaixu.usage_event e where e.month = p_month and e.ticket = p_ticket);
-        if p_cost_nusd <= v_held_nusd and v_held_for is not distinct from p_end_user then
-            insert into kaixu.usage_event
-                   (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
-                    vendor_cost_nusd, vendor_cost_known, input_tokens, output_tokens, cached_input_tokens,
-                    cache_write_tokens, reasoning_tokens, units, usage_source, end_reason, install_id, request_id,
-                    admitted_at, duration_ms, granted_nusd, app_id, build_id, end_user, rolled_up)
-            values (p_ticket, p_month, p_customer_id, p_key_id, p_chain_id, p_book, p_operation, p_provider, p_model,
-                    p_price_id, p_cost_nusd, v_vendor_nusd, p_vendor_cost_nusd is not null, p_input_tokens,
-                    p_output_tokens, p_cached_input_tokens, p_cache_write_tokens, p_reasoning_tokens, p_units,
-                    p_usage_source, p_end_reason, p_install_id, p_request_id, p_admitted_at, p_duration_ms,
-                    v_granted_nusd, p_app_id, p_build_id, p_end_user, true);
-            v_written := true;
-        end if;
+        delete from kaixu.reservation r
+         where r.ticket = p_ticket and r.held_nusd >= p_cost_nusd and r.end_user is not distinct from p_end_user
+           and not exists (select from kaixu.usage_event e where e.month = p_month and e.ticket = p_ticket)
+        returning r.held_nusd, coalesce(r.granted_nusd, r.held_nusd) into v_held_nusd, v_granted_nusd;
+        v_is_settled := found;
     end if;
 
-    if not v_written then
+    if not v_is_settled then
         return query
         select s.ticket, s.first_time, s.month, s.customer_cap_nusd, s.customer_spent_nusd, s.customer_held_nusd,
                s.key_cap_nusd, s.key_spent_nusd, s.key_held_nusd
@@ -107,7 +93,16 @@ begin
         return;
     end if;
 
-    delete from kaixu.reservation r where r.ticket = p_ticket;
+    insert into kaixu.usage_event
+           (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
+            vendor_cost_nusd, vendor_cost_known, input_tokens, output_tokens, cached_input_tokens,
+            cache_write_tokens, reasoning_tokens, units, usage_source, end_reason, install_id, request_id,
+            admitted_at, duration_ms, granted_nusd, app_id, build_id, end_user, rolled_up)
+    values (p_ticket, p_month, p_customer_id, p_key_id, p_chain_id, p_book, p_operation, p_provider, p_model,
+            p_price_id, p_cost_nusd, v_vendor_nusd, p_vendor_cost_nusd is not null, p_input_tokens,
+            p_output_tokens, p_cached_input_tokens, p_cache_write_tokens, p_reasoning_tokens, p_units,
+            p_usage_source, p_end_reason, p_install_id, p_request_id, p_admitted_at, p_duration_ms,
+            v_granted_nusd, p_app_id, p_build_id, p_end_user, true);
 
     insert into kaixu.usage_change
            (bucket, customer_id, chain_id, provider, model, deployment, book, calls, errors, input_tokens, output_tokens,

@@ -6,8 +6,9 @@ import asyncio
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import aiohttp
 import asyncpg
@@ -16,7 +17,7 @@ import pytest
 from kaixu import plugin
 from kaixu.catalog.build import build
 from kaixu.config.load import load
-from kaixu.plugin import Feature, Lane, testing
+from kaixu.plugin import Feature, Lane, Usage, testing
 from tests.support.money import customer, virtual_key
 from tests.support.process import Process
 
@@ -24,7 +25,7 @@ from .pages import blocks, text_of
 
 PAGE = text_of("docs/plugin-authors/lanes.md")
 INTEGRATIONS = text_of("docs/plugin-authors/integrations.md")
-LOUD, ACME, ACMES_TEST = blocks(PAGE, "python")
+LOUD, ACME, ACMES_TEST, TERSE = blocks(PAGE, "python")
 SHOUTING, WITH_ACME = blocks(PAGE, "yaml")
 #: What the page has no need of: integrations, and errors that only the core raises.
 OF_OTHERS = {
@@ -70,6 +71,30 @@ def test_the_test_of_its_lane_passes(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "7 passed" in done.stdout
+
+
+def test_its_lane_with_plain_answers_keeps_the_contract() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(TERSE, "terse.py", "exec"), names)  # the page's own code
+
+    class Contract(testing.LaneContract):
+        def lane(self) -> Lane:
+            made: Lane = names["Terse"]()
+            return made
+
+        def says(self, pieces: Sequence[str], usage: Usage) -> testing.Answer:
+            figures = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
+            return testing.event_stream(
+                *({"choices": [{"delta": {"content": piece}}]} for piece in pieces),
+                {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+                {"choices": [], "usage": figures},
+            )
+
+    contract = Contract()
+    tests = [name for name in dir(contract) if name.startswith("test_")]
+    assert sum("plain" in name for name in tests) >= 10
+    for name in tests:
+        getattr(contract, name)()
 
 
 def test_every_feature_and_everything_a_lane_says_of_itself_is_named() -> None:

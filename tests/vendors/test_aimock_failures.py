@@ -134,7 +134,8 @@ async def test_half_chaos_ends_in_answers_and_errors_and_the_books_balance(
 async def test_a_plain_answer_that_breaks_off_is_none_and_costs_nothing(
     ask: Ask, payer: Payer, lane: str, door: str
 ) -> None:
-    said = await ask(door, lane, "Please break off.")
+    # So long an answer is a stream that the gateway joins.
+    said = await ask(door, lane, "Please break off.", fields=(("max_tokens", 4000),))
     assert (said.status, said.code, said.text) == (502, "upstream_error", "")
     assert await payer.paid_nusd() == 0
 

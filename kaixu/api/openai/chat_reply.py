@@ -151,7 +151,7 @@ def merge_completion(
         parts += [rest] if (rest := deltas.format.rest()) is not None else []
         chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in parts]
         chunks.append({"choices": [{"index": 0, "finish_reason": deltas.format.reason(finish_reason)}]})
-    merged = merge_chunks(chunks)
+    merged = whole_completion(chunks[0]) if len(chunks) == 1 else merge_chunks(chunks)
     merged |= {"object": "chat.completion", "model": model}
     for choice in merged["choices"]:
         if choice["finish_reason"] is None:
@@ -222,6 +222,21 @@ def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
         return choice
     choice = dict(choice)
     return choice | {"delta": choice.pop("message")}
+
+
+def whole_completion(chunk: dict[str, Any]) -> dict[str, Any]:
+    """The completion that came in one piece, with all its fields as the vendor has sent them."""
+    return chunk | {"choices": [whole_choice(as_delta(choice)) for choice in chunk.get("choices") or ()]}
+
+
+def whole_choice(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice with a whole `message`, without the indexes that only the tool calls of a stream have."""
+    choice = {"index": 0, "logprobs": None, "finish_reason": None} | choice
+    message = {"role": "assistant", "content": None} | (choice.pop("delta", None) or {})
+    calls = message.get("tool_calls")
+    if isinstance(calls, list):
+        message["tool_calls"] = [{name: call[name] for name in call if name != "index"} for call in calls]
+    return choice | {"message": message}
 
 
 def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -21,15 +21,15 @@ def must(condition: bool, message: str) -> None:
         raise AssertionError(message)
 
 
-async def check_lane(lane: Lane, request: ChatRequest, wire: Wire) -> list[ChatEvent]:
-    """Run one chat call, check its events against the contract, and return them.
+async def check_lane(lane: Lane, request: ChatRequest, wire: Wire, *, plain: bool = False) -> list[ChatEvent]:
+    """Run one chat call, check its events against the contract, and return them. `plain`: one of `chat_plain`.
 
     Text is a non-empty string. The first piece of a tool call has its name. Usage
     never falls, and its parts do not exceed the whole. There is at most one finish,
     and only usage after it. The lane closes every response. Raises `AssertionError`;
     exceptions of the lane are passed on.
     """
-    events = [event async for event in lane.chat(request, wire)]
+    events = [event async for event in (lane.chat_plain if plain else lane.chat)(request, wire)]
     named: set[int] = set()
     usage = Usage()
     finish: Finish | None = None

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import ClassVar, cast
+from typing import cast
 
 import httpx
 from pydantic import BaseModel
 
-from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
-from kaixu.plugin.lane import Lane
-from kaixu.plugin.options import Options
+from kaixu.plugin.errors import TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.refusals import refusal
 from kaixu.plugin.types import (
     ChatDelta,
     ChatEvent,
     ChatRequest,
     Finish,
-    Message,
-    TextPart,
     Tool,
     ToolCallDelta,
     Usage,
 )
 
 from .checks import check_lane, must
-from .failures import STATUSES, CapturedLog, error_of
-from .wire import Answer, FakeWire, Reply, json_answer
+from .failures import STATUSES, error_of
+from .plain_answers import PlainAnswers
+from .wire import Answer, FakeWire, json_answer
 
 #: Invalid responses: each must raise an error.
 NONSENSE: tuple[bytes, ...] = (
@@ -54,36 +51,11 @@ SECRET_NAME = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 UNICODE = "grüße, 世界 and 👩‍🚀 to all"
 
 
-class LaneContract:
+class LaneContract(PlainAnswers):
     """The contract of chat lanes. Define how to create the lane and how the vendor answers.
 
     `secret` is in its options and must not appear anywhere.
     """
-
-    secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105 - not a real secret
-    model: ClassVar[str] = "vendor-model"
-    #: Whether the vendor reports usage.
-    reports_usage: ClassVar[bool] = True
-    #: Its options model: a test checks that secrets are declared as such.
-    options: ClassVar[type[Options] | None] = None
-
-    def lane(self) -> Lane:
-        """A new lane, as kaixu.yaml would open it, with `secret` in its options."""
-        raise NotImplementedError("create your lane here")
-
-    def says(self, pieces: Sequence[str], usage: Usage) -> Answer:
-        """The vendor's complete answer: the text `pieces` in order, then `usage`, ended by the model."""
-        raise NotImplementedError("return the answer of your vendor here")
-
-    def calls(self, name: str, arguments: str) -> Answer | None:
-        """The vendor's answer with a tool call; None if it has no tools."""
-        return None
-
-    def request(self, words: str = "Hello") -> ChatRequest:
-        """A simple request."""
-        return ChatRequest(model=self.model, messages=(Message("user", (TextPart(words),)),), max_tokens=64)
-
-    # Tests
 
     def test_an_answer_comes_whole_with_its_usage_and_its_end(self) -> None:
         events, wire = self.answered(self.says(["Hel", "lo"], Usage(3, 2)))
@@ -305,51 +277,3 @@ class LaneContract:
                 not plain,
                 f"{', '.join(plain)} of {model.__name__} must be a SecretStr: otherwise it appears in errors and logs",
             )
-
-    # Tools
-
-    def answered(self, answer: Reply, request: ChatRequest | None = None) -> tuple[list[ChatEvent], FakeWire]:
-        """The events of one call, checked against the contract."""
-        wire = FakeWire(answer)
-        with CapturedLog() as log:
-            events = asyncio.run(check_lane(self.lane(), request or self.request(), wire))
-        must(not any(self.secret in line for line in log.lines), "the secret is logged")
-        return events, wire
-
-    def failed(self, answer: Reply) -> BaseException:
-        """The error of a call that gets `answer`; it must raise one, without the secret."""
-        wire = FakeWire(answer)
-        with CapturedLog() as log:
-            error = self.raised(wire)
-        must(error is not None, f"{answer!r} was accepted as an answer")
-        assert error is not None
-        must(isinstance(error, KaixuError | httpx.HTTPError), f"{answer!r} raised {error!r}: a bug in the lane")
-        must(wire.open == 0, "the response stays open after an error: send inside `async with`")
-        for text in (str(error), repr(error), getattr(error, "hint", None) or "", *log.lines):
-            must(self.secret not in text, f"the secret appears in {text!r}")
-        return error
-
-    def raised(self, wire: FakeWire) -> BaseException | None:
-        """The error of a call on this wire."""
-
-        async def ask() -> None:
-            async for _ in self.lane().chat(self.request(), wire):
-                pass
-
-        return error_of(ask)
-
-    def must_say(self, events: Sequence[ChatEvent], text: str) -> None:
-        """The events must contain this text."""
-        received = "".join(event.text for event in events if isinstance(event, ChatDelta))
-        must(received == text, f"the text is {received[:200]!r}, not {text[:200]!r}")
-
-    def must_ask(self, wire: FakeWire) -> None:
-        """The request must contain the model and `max_tokens`."""
-        must(len(wire.requests) > 0, "nothing was sent")
-        sent = wire.requests[-1]
-        whole = str(sent.url).encode() + sent.content
-        must(self.model.encode() in whole, f"the request does not contain the model {self.model!r}")
-        must(
-            b"64" in sent.content,
-            "the request does not contain max_tokens: the answer might cost more than was reserved",
-        )

@@ -1,0 +1,13 @@
+"""A request of a lane, built in a fraction of the time that `httpx.Request(content=...)` takes."""
+
+from __future__ import annotations
+
+import httpx
+
+
+def post(url: httpx.URL, headers: httpx.Headers, content: bytes) -> httpx.Request:
+    """A POST request with a body in memory. `headers` are copied; the transport adds `content-length`."""
+    request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(content))
+    request.headers["host"] = url.netloc.decode("ascii")
+    request.read()
+    return request
