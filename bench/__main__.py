@@ -24,6 +24,7 @@ import psutil
 
 from bench.beside import Loads, beside
 from bench.load import ROUNDS, SECONDS, Load, table, wait_for, wrk
+from bench.processes import two_processes
 from bench.stage import PLAIN, Gateway, Stage, config, cpu_s, stage
 from tests.support.process import free_port
 from tests.support.vendor import Vendor
@@ -45,6 +46,14 @@ class Figure(NamedTuple):
 #: Measurements of several gateways, each with a stage of its own: "two processes", "restart of one of two gateways".
 #: They run last, when nothing else runs, and add their lines to the table.
 FURTHER: list[Callable[[], Awaitable[list[Figure]]]] = []
+
+
+async def more_processes() -> list[Figure]:
+    """Two worker processes against one; writes bench/PROCESSES.md, too."""
+    return [Figure(*line) for line in await two_processes()]
+
+
+FURTHER.append(more_processes)
 
 
 async def streams(url: str, key: str, count: int = 200, deltas: int = 50) -> tuple[float, float]:

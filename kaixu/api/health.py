@@ -62,6 +62,8 @@ def health_routes(services: Services) -> list[Route]:
             why.append("settlements wait in the spool")
         if (failure := services.mail_health.failure) is not None:
             why.append("mails are not sent" + (f": {failure}" if operator else ""))
+        workers = None if services.workers is None else await services.workers()
+        why += [f"worker {one['slot']} is {one['state']}" for one in workers or () if one["state"] != "ready"]
         ready = bool(database["ok"]) and not services.gate.calls.leaving
         body = {
             "ok": ready,
@@ -80,6 +82,7 @@ def health_routes(services: Services) -> list[Route]:
             "preambles": preambles(services.catalog),
             "deployments": deployments(services),
             **({"keys": keys(services.catalog), "vendors": vendors} if operator else {}),
+            **({"workers": workers} if operator and workers is not None else {}),
             "in_flight": len(services.gate.calls.running),
             "db": database,
         }

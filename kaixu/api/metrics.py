@@ -24,7 +24,7 @@ def metrics_routes(services: Services) -> list[Route]:
         await services.metrics.refresh()
         encode, content_type = choose_encoder(request.headers.get("accept") or "")
         headers = {"content-type": content_type, "cache-control": "no-store"}
-        return Reply(200, headers, encode(services.metrics.registry))
+        return Reply(200, headers, encode(await services.metrics.of_all(services.metrics.registry)))
 
     return [Route("GET", ("/metrics",), metrics, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES)]
 

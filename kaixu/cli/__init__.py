@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -21,8 +22,13 @@ def kaixu() -> None:
 
 def main() -> None:
     """`kaixu`."""
+    run_command(app)
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command; an expected failure is told in one or two lines, and is exit code 1."""
     try:
-        app()
+        command()
     except CommandFailed as error:
         typer.echo(error.message, err=True)
         if error.hint:

@@ -149,9 +149,9 @@ def role_row(role: PluginRole) -> Row:
 def connections_row(connections: Connections, settings: Settings) -> Row:
     """Whether the server has enough connections for the pools of all gateways."""
     each = sizes_in(settings.kaixu_config, settings.kaixu_home).connections
-    needed = each * max(1, connections.gateways)
+    needed = each * max(1, connections.processes)
     detail = (
-        f"at most {each} for each gateway, {connections.gateways} running: {needed} of the server's "
+        f"at most {each} for each process of gateways, {connections.processes} running: {needed} of the server's "
         f"{connections.most}; {connections.taken} are in use"
     )
     if needed > connections.most:

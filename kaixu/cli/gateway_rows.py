@@ -34,6 +34,7 @@ def gateway_rows(settings: Settings) -> Iterator[Row]:
         yield row("gateway", False, f"one with data folder {home.resolve()} is starting or stopping", bad="off")
     else:
         yield row("gateway", True, describe(itself, home))
+        yield from worker_rows(itself)
         yield from health_rows(itself, settings)
         yield from compare_settings(itself, settings)
     if process is not None:
@@ -51,6 +52,13 @@ def describe(itself: About, home: Path) -> str:
         f"process {itself.pid} since {itself.since}, version {itself.version}, {itself.url} ({itself.server}), "
         f"data folder {home.resolve()}"
     )
+
+
+def worker_rows(itself: About) -> Iterator[Row]:
+    """The workers of a gateway with several processes."""
+    for one in itself.workers:
+        detail = f"process {one.pid}, {one.state}, since {one.since}, version {one.version or 'not known yet'}"
+        yield row(f"worker {one.slot}", one.state != "down", detail)
 
 
 def compare_settings(itself: About, settings: Settings) -> Iterator[Row]:

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the gateway."),
     "work": ("work", "Run job workers only (any number of machines)."),
     "reload": ("reload", "Reload kaixu.yaml in the running gateway."),
+    "restart": ("restart", "Replace the worker processes one by one, while the gateway serves."),
     "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with all errors."),
     "migrate": ("migrate", "Apply missing migrations; safe to run from any number of machines at once."),
     "accept-secrets": (
@@ -77,6 +78,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "serve",
         "work",
         "reload",
+        "restart",
         "check",
         "migrate",
         "accept-secrets",

@@ -10,6 +10,7 @@ from pydantic import (
 
 from .database import DatabaseSection
 from .values import (
+    Processes,
     Seconds,
     Section,
     TimeZone,
@@ -94,6 +95,11 @@ class GatewaySection(Section):
     server: Literal["hypercorn", "granian"] = Field(
         default="hypercorn",
         description="the HTTP server; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
+    )
+    processes: Processes = Field(
+        default=1,
+        description="worker processes behind one port; `auto`: one for each core, if the database has connections for "
+        "them; from 2 on a supervisor starts them; read at start, and at `kaixu restart`",
     )
     drain_s: Whole = Field(
         default=0,

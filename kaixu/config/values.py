@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -21,6 +21,17 @@ def is_number(value: object) -> object:
     """Refuse booleans, which Python treats as numbers."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
+    return value
+
+
+def processes_or_auto(value: object) -> object:
+    """A number of processes, or `auto`."""
+    if value == "auto":
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:6])
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES:
+        raise ValueError(f"must be auto, or a whole number from 1 to {MOST_PROCESSES}")
     return value
 
 
@@ -44,6 +55,9 @@ def zone_name(value: str) -> str:
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
+#: The most worker processes of one gateway.
+MOST_PROCESSES = 256
+
 Number = BeforeValidator(is_number)
 Whole = Annotated[int, Number]
 Seconds = Annotated[float, Number, Field(gt=0, le=7200)]
@@ -53,6 +67,11 @@ Duration = Annotated[
     BeforeValidator(in_seconds),
     Field(gt=0, le=30 * 86_400),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{DURATION.pattern}$"}]}),
+]
+Processes = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(processes_or_auto),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MOST_PROCESSES}]}),
 ]
 TimeZone = Annotated[str, AfterValidator(zone_name), Field(max_length=100)]
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 
@@ -31,6 +32,9 @@ from kaixu.ops.heartbeat import Beats
 from kaixu.ops.mail_health import MailHealth
 from kaixu.reports.monitor_tail import MonitorTail
 
+#: Asks for the processes of this gateway: slot, process id, state, since when, version; None if it is not known.
+AskWorkers = Callable[[], Awaitable[list[dict[str, Any]] | None]]
+
 
 @dataclass
 class Services:
@@ -56,6 +60,7 @@ class Services:
     passwords: Passwords = field(default_factory=Passwords)
     mail_health: MailHealth = field(default_factory=MailHealth)
     panel_loads: PanelLoads = field(default_factory=PanelLoads)
+    workers: AskWorkers | None = None  # the processes of this gateway, if there are several
 
     @property
     def catalog(self) -> Catalog:

@@ -6,16 +6,18 @@ import fcntl
 import os
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from kaixu.config.environment import Settings
+if TYPE_CHECKING:  # the supervisor of several processes imports little
+    from kaixu.config.environment import Settings
 
 PID = "serve.pid"
 ABOUT = "serve.json"
 RELOADED = "reload.json"
+RESTARTED = "restart.json"
 
 #: Stands before the process id of job workers in `serve.pid`.
 WORKER = "worker "
@@ -25,6 +27,16 @@ PID_LENGTH = 40
 LOCK_WAIT_S = 0.5
 
 Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class WorkerAbout(msgspec.Struct, frozen=True):
+    """One worker of a gateway with several processes. `state`: starting, ready, leaving, or down."""
+
+    slot: int
+    pid: int
+    state: str
+    since: str
+    version: str
 
 
 class About(msgspec.Struct, frozen=True):
@@ -37,6 +49,16 @@ class About(msgspec.Struct, frozen=True):
     server: str
     config: str
     database: str
+    workers: list[WorkerAbout] = []  # of a gateway with several processes, whose supervisor `pid` is
+
+
+class RestartOutcome(msgspec.Struct, frozen=True):
+    """The outcome of a restart of all workers. `began_ns`: as in `ReloadOutcome`."""
+
+    pid: int
+    began_ns: int
+    refused: str | None = None
+    workers: list[WorkerAbout] = []
 
 
 class ReloadOutcome(msgspec.Struct, frozen=True):
@@ -53,6 +75,22 @@ class ReloadOutcome(msgspec.Struct, frozen=True):
 
 class FolderTaken(Exception):
     """Another gateway runs with this data folder."""
+
+
+class Presence(Protocol):
+    """How a gateway process is known outside: by its data folder, or, as one of several, by their supervisor."""
+
+    def announce(self, about: About) -> None:
+        """Say that it serves."""
+        ...
+
+    def record_reload(self, outcome: ReloadOutcome) -> None:
+        """Tell the outcome of a reload."""
+        ...
+
+    def hide(self) -> None:
+        """Say that it serves no longer."""
+        ...
 
 
 class Claim:
@@ -73,6 +111,15 @@ class Claim:
         self.file.truncate(0)
         (home / ABOUT).unlink(missing_ok=True)
         (home / RELOADED).unlink(missing_ok=True)
+        (home / RESTARTED).unlink(missing_ok=True)
+
+    @classmethod
+    def inherited(cls, home: Path, descriptor: int) -> Claim:
+        """The lock that the process had before it became another program."""
+        claim = cls.__new__(cls)
+        claim.home = home
+        claim.file = os.fdopen(descriptor, "a+")
+        return claim
 
     def owner(self) -> str:
         """The process that holds the lock, as the file names it."""
@@ -89,6 +136,10 @@ class Claim:
         self.file.write(f"{about.pid}\n")
         self.file.flush()
 
+    def describe(self, about: About) -> None:
+        """Replace the description of a process that commands can see already."""
+        write_record(self.home / ABOUT, about)
+
     def announce_workers(self) -> None:
         """Make job workers visible to commands. They are not a gateway: they cannot reload."""
         self.file.truncate(0)
@@ -98,6 +149,10 @@ class Claim:
     def record_reload(self, outcome: ReloadOutcome) -> None:
         """Store the outcome of a reload for `kaixu reload`."""
         write_record(self.home / RELOADED, outcome)
+
+    def record_restart(self, outcome: RestartOutcome) -> None:
+        """Store the outcome of a restart for `kaixu restart`."""
+        write_record(self.home / RESTARTED, outcome)
 
     def hide(self) -> None:
         """Hide this process from commands; the folder stays locked until the process ends."""
@@ -145,6 +200,11 @@ def read_reload(home: Path) -> ReloadOutcome | None:
     return read_record(home / RELOADED, ReloadOutcome)
 
 
+def read_restart(home: Path) -> RestartOutcome | None:
+    """The outcome of its last restart of all workers."""
+    return read_record(home / RESTARTED, RestartOutcome)
+
+
 def other_folders(home: Path) -> list[Path]:
     """The data folders of other gateways on this machine that this user can see."""
     import psutil
@@ -175,7 +235,7 @@ def database_name(settings: Settings) -> str:
         return "DATABASE_URL"
 
 
-def is_locked_now(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+def is_locked_now(file: IO[str] | IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
     """Try to lock a file; whether that worked."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)

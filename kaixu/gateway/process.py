@@ -61,7 +61,6 @@ from kaixu.ops.sealing import sealer_of
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError, Unprocessable
 from kaixu.plugin.hookspecs import Event
-from kaixu.plugin.scratch import sweep
 from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.blob_files import BlobFiles
 from kaixu.store.blobs import Blobs, open_blobs
@@ -83,11 +82,12 @@ from .alerting import Alerting
 from .app import Application, create_app
 from .background import start_background
 from .books import declare_books
-from .claim import Claim, ReloadOutcome
+from .claim import Presence, ReloadOutcome
 from .gauges import Gauges
 from .heartbeat import Heartbeat, until_next_minute_s
 from .price_ids import price_ids
 from .reload import reload
+from .scratch import ScratchFolder
 from .servers import require_server
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,7 @@ class Gateway:
     worker: Worker
     services: Services
     recovery: Recovery
+    scratch: ScratchFolder
     app: Application
 
     def __init__(self, settings: Settings, secrets: Secrets, *, log_writer: LogWriter | None = None) -> None:
@@ -131,7 +132,7 @@ class Gateway:
         self.reloading = asyncio.Lock()
         self.plan_names: frozenset[str] = frozenset()
         self.retired: list[Catalog] = []  # replaced by a reload; calls that began before it still use them
-        self.folder: Claim | None = None  # the data folder's lock, set by the command
+        self.folder: Presence | None = None  # where it is known, set by the command
 
     async def open(self) -> None:
         """Open everything, step by step. Raises whatever prevents the start."""
@@ -143,7 +144,7 @@ class Gateway:
         self.started_with = document.gateway
         self.blobs = open_blobs(document.gateway.blobs, self.settings.kaixu_home)
         self.blob_files = BlobFiles(self.blobs, lambda: self.pool)
-        await asyncio.to_thread(sweep, self.settings.kaixu_home / SCRATCH)
+        self.scratch = await asyncio.to_thread(ScratchFolder, self.settings.kaixu_home / SCRATCH, str(self.owner))
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
         await self.open_pools(dsn, document.gateway.database)
@@ -227,7 +228,7 @@ class Gateway:
             open_transport(),
             self.observers,
             public_transport=open_public_transport(),
-            scratch=settings.kaixu_home / SCRATCH,
+            scratch=self.scratch.path,
             cache=ResponseCache(self.pool, self.sealer),
             databases=self.databases,
             sealer=self.sealer,
@@ -436,6 +437,7 @@ class Gateway:
         await self.services.gate.public_transport.aclose()
         await self.monitor.flush()
         await self.close_pools()
+        self.scratch.close()
 
     async def close_pools(self) -> None:
         """Disconnect from the database."""

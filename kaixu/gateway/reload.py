@@ -39,7 +39,7 @@ from .servers import require_server
 log = logging.getLogger(__name__)
 
 #: Fields of `gateway:` that are read at start only.
-AT_START = ("server", "database", "blobs")
+AT_START = ("server", "database", "blobs", "processes")
 
 #: The time within which a request that has looked up its model reaches the gate.
 TO_THE_GATE_S = 1.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hypercorn.typing import (
     ASGIReceiveCallable,
@@ -22,6 +23,9 @@ from kaixu.plugin.errors import PluginError
 
 from .app import Application
 from .listening import listening_on, stop_accepting
+
+if TYPE_CHECKING:
+    from granian.server.embed import Server
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
@@ -66,10 +70,13 @@ class ServedGateway(Protocol):
         ...
 
 
-Serve = Callable[[ServedGateway, str, int, UntilStopped], Awaitable[None]]
+#: The last argument is a bound socket to listen on, in place of the host and port.
+Serve = Callable[[ServedGateway, str, int, UntilStopped, socket.socket | None], Awaitable[None]]
 
 
-async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
+async def hypercorn(
+    gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped, bound: socket.socket | None = None
+) -> None:
     """Serve with Hypercorn. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from hypercorn.config import Config
 
@@ -80,6 +87,8 @@ async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped:
     without_connection_headers()
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    if bound is not None:
+        config.bind = [f"fd://{bound.detach()}"]
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
@@ -131,16 +140,19 @@ def stay_with_http_1() -> None:
         H11Protocol._check_protocol = only_http_2_from_the_start  # type: ignore[method-assign]
 
 
-async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
+async def granian(
+    gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped, bound: socket.socket | None = None
+) -> None:
     """Serve with Granian. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
-    # Granian listens in its own thread and only logs failures, so the address is tried first.
-    probe = await asyncio.start_server(lambda *_: None, host, port)
-    probe.close()
-    await probe.wait_closed()
+    if bound is None:
+        # Granian listens in its own thread and only logs failures, so the address is tried first.
+        probe = await asyncio.start_server(lambda *_: None, host, port)
+        probe.close()
+        await probe.wait_closed()
     server = Server(
         AnsweringApp(gateway.app),
         address=host,
@@ -153,6 +165,9 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
         backpressure=MAX_CONNECTIONS,
         log_enabled=False,
     )
+    if bound is not None:
+        bound.listen(BACKLOG)
+        listen_on(server, bound)
     serving = asyncio.ensure_future(server.serve())
     stopping = asyncio.ensure_future(until_stopped())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -181,6 +196,17 @@ async def close(gateway: ServedGateway) -> None:
             await gateway.close()
     except TimeoutError:
         log.error("the gateway was not closed within %d s", gateway.services.gateway.grace_s + CLOSE_S)
+
+
+def listen_on(server: Server, bound: socket.socket) -> None:
+    """Make an embedded Granian accept from a socket that is bound already, for which it has no setting."""
+    from granian._granian import SocketHolder
+
+    def take_socket() -> None:
+        server._ssp = None
+        server._shd = SocketHolder(bound.detach(), False, BACKLOG)  # type: ignore[call-arg, assignment]
+
+    server._init_shared_socket = take_socket  # type: ignore[method-assign]
 
 
 #: The reply to a body that cannot be read. Granian reports it to the application as a disconnect, and would answer 500.

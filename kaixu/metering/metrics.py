@@ -48,16 +48,23 @@ async def nothing_to_read() -> None:
     """The default of `Metrics.refresh`."""
 
 
+async def only_these(registry: CollectorRegistry) -> CollectorRegistry:
+    """The default of `Metrics.of_all`."""
+    return registry
+
+
 class Metrics:
     """The metrics of one gateway, in a registry of their own. `catalog`: the one in force.
 
-    `refresh` is awaited before each scrape: it reads what needs the database.
+    `refresh` is awaited before each scrape: it reads what needs the database. `of_all` adds the figures of the other
+    processes of this gateway.
     """
 
     def __init__(self, catalog: Callable[[], Catalog]) -> None:
         self.registry = CollectorRegistry()
         self._catalog = catalog
         self.refresh: Callable[[], Awaitable[None]] = nothing_to_read
+        self.of_all: Callable[[CollectorRegistry], Awaitable[CollectorRegistry]] = only_these
         self._functions: frozenset[str] = frozenset()
         self._codes: set[str] = set()
         self._known_of: Catalog | None = None

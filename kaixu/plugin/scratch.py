@@ -108,8 +108,3 @@ def remove(folder: Path) -> None:
             with suppress(OSError):
                 os.chmod(place, 0o700)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep(root: Path) -> None:
-    """Remove what a process that was killed has left. `root` belongs to this process alone."""
-    remove(root)

@@ -65,11 +65,12 @@ class Partitions(msgspec.Struct, frozen=True):
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """The server's connection limit for normal users, the used connections, and the number of running gateways."""
+    """The server's connection limit for normal users, the used connections, and the running processes of
+    gateways."""
 
     most: int
     taken: int
-    gateways: int
+    processes: int
 
 
 SERVER = Query(
@@ -115,7 +116,7 @@ CONNECTIONS = Query(
                - coalesce(current_setting('reserved_connections', true), '0')::integer as most,
            count(*) filter (where a.backend_type = 'client backend')::integer as taken,
            count(distinct a.application_name) filter (where a.application_name like 'kaixu money %')::integer
-               as gateways
+               as processes
       from pg_stat_activity a
     """,
 )

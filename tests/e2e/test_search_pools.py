@@ -200,4 +200,4 @@ async def test_doctor_adds_up_the_connections_of_all_gateways(alone: Process) ->
     told = json.loads((await alone.command("doctor", "--json")).stdout)
     [row] = [one for one in told if one["what"] == "connections"]
     assert row["state"] == "ok"
-    assert re.match(r"at most 20 for each gateway, [1-9] running: \d+ of the server's \d+; ", row["detail"])
+    assert re.match(r"at most 20 for each process of gateways, [1-9] running: \d+ of the server's \d+; ", row["detail"])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kaixu.gateway.scratch import ScratchFolder
 from kaixu.plugin import TooLarge, Unavailable
-from kaixu.plugin.scratch import LEAST_BYTES, Scratch, size_of, sweep
+from kaixu.plugin.scratch import LEAST_BYTES, Scratch, size_of
 
 
 async def test_a_folder_is_private_and_removed_with_what_is_in_it(tmp_path: Path) -> None:
@@ -71,9 +72,14 @@ async def test_what_a_killed_process_has_left_is_swept(tmp_path: Path) -> None:
     left.mkdir(parents=True)
     (left / "file").touch()
     os.chmod(left, 0o500)
-    sweep(tmp_path / "scratch")
-    sweep(tmp_path / "scratch")
-    assert list(tmp_path.iterdir()) == []
+    mine = ScratchFolder(tmp_path / "scratch", "mine")
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["mine.lock"]
+    mine.path.mkdir()
+    other = ScratchFolder(tmp_path / "scratch", "other")
+    assert mine.path.exists()
+    mine.close()
+    other.close()
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 async def test_a_block_that_was_not_left_has_no_folder_after_the_call(tmp_path: Path) -> None:
