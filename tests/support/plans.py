@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -58,7 +59,8 @@ TABLES = """
 """
 
 
-class Scan(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Scan:
     """How rows of a table are found. `index`: '' for none; `columns`: those in its condition, none: all of it is read."""
 
     table: str
