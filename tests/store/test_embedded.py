@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from kaixu.store import embedded
 from kaixu.store.embedded import EmbeddedPostgres, ProcessList, wait_until_started
 
 SHARES = """
@@ -103,7 +102,7 @@ def test_a_server_that_another_process_was_killed_while_starting_is_waited_for(
             file.unlink()
 
     file.write_text(lines[0])  # it is just being written
-    monkeypatch.setattr(embedded.time, "sleep", look_again)
+    monkeypatch.setattr("kaixu.store.embedded.time.sleep", look_again)
     wait_until_started(tmp_path)
     assert len(looks) == 2
     file.unlink(missing_ok=True)
