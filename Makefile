@@ -152,7 +152,7 @@ deploy-check: $(VENV)/test.stamp balancers ## the parts of compose.yaml as proce
 image-check: $(VENV)/test.stamp ## build the image of the Containerfile and run it read-only (root; needs podman, crun, mmdebstrap)
 	@$(BIN)/python -m tests.deploy.image_check
 
-wheel: $(VENV)/test.stamp ## build dist/*.whl
+wheel: $(VENV)/serve.stamp ## build dist/*.whl
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 
 locks:               ## resolve the dependencies again (needs uv)

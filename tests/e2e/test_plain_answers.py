@@ -221,6 +221,13 @@ async def test_a_vendor_that_is_late_is_asked_for_a_stream(
         assert answer.choices[0].message.content == TEXT
     assert [asked["stream"] for asked in vendor.requests] == [False, True, True]
     assert (await last_event(pool))["cost_nusd"] == 14 * 1000 + 7 * 2000
+    late = await pool.fetchrow(
+        "select units #> '{call,failed}' as failed, vendor_cost_nusd from kaixu.usage_event"
+        " where model = 'late' and units #> '{call,failed}' is not null"
+    )
+    assert late is not None  # the vendor that made the answer is paid for it, though nobody has seen it
+    assert (late["failed"]["tries"], late["failed"]["output_tokens"], late["failed"]["estimated"]) == (1, 9, True)
+    assert late["vendor_cost_nusd"] == (14 + 7 + late["failed"]["input_tokens"] + 9) * 1000
 
 
 async def test_another_deployment_answers_under_the_same_bill(
