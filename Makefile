@@ -92,7 +92,6 @@ bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and ng
 	@$(BIN)/python -m bench.embeddings
 	@$(BIN)/python -m bench.routing
 	@$(BIN)/python -m bench.tail
-	@$(BIN)/python -m bench.rolling
 
 profile: $(VENV)/test.stamp ## where the time of a plain call goes, by room and library: bench/PROFILE.md (SERVER=hypercorn, CONNECTIONS=1, STREAM=1)
 	@$(BIN)/python -m bench.profile
