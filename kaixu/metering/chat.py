@@ -170,6 +170,15 @@ async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) 
                 ticket.count_event(event_or_end)
                 yield event_or_end
             ticket.end_reason = "budget_cut"
+            if ticket.asked_plain and ticket.wire.has_finished:
+                # The vendor has made all of it already: its own report says what that costs the operator.
+                try:
+                    with Deadline(deadline):
+                        async for event in events:
+                            if isinstance(event, Usage):
+                                ticket.count_event(event)
+                except Exception as error:  # noqa: BLE001 - the client's answer is complete
+                    ticket.wire.note(f"{type(error).__name__} after the end of an answer")
 
 
 class count_as_failure:
