@@ -92,7 +92,6 @@ bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and ng
 	@$(BIN)/python -m bench.embeddings
 	@$(BIN)/python -m bench.routing
 	@$(BIN)/python -m bench.tail
-	@$(BIN)/python -m bench.rolling
 
 profile: $(VENV)/test.stamp ## where the time of a plain call goes, by room and library: bench/PROFILE.md (SERVER=hypercorn, CONNECTIONS=1, STREAM=1)
 	@$(BIN)/python -m bench.profile
@@ -153,7 +152,7 @@ deploy-check: $(VENV)/test.stamp balancers ## the parts of compose.yaml as proce
 image-check: $(VENV)/test.stamp ## build the image of the Containerfile and run it read-only (root; needs podman, crun, mmdebstrap)
 	@$(BIN)/python -m tests.deploy.image_check
 
-wheel: $(VENV)/test.stamp ## build dist/*.whl
+wheel: $(VENV)/serve.stamp ## build dist/*.whl
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 
 locks:               ## resolve the dependencies again (needs uv)

@@ -25,6 +25,7 @@ import psutil
 from bench.beside import Loads, beside
 from bench.load import ROUNDS, SECONDS, Load, table, wait_for, wrk
 from bench.processes import two_processes
+from bench.rolling import restarts
 from bench.stage import PLAIN, Gateway, Stage, config, cpu_s, stage
 from tests.support.process import free_port
 from tests.support.vendor import Vendor
@@ -53,7 +54,12 @@ async def more_processes() -> list[Figure]:
     return [Figure(*line) for line in await two_processes()]
 
 
-FURTHER.append(more_processes)
+async def restarted_gateways() -> list[Figure]:
+    """Two gateways behind nginx, of which one is restarted, or both; writes bench/ROLLING.md, too."""
+    return [Figure(*line) for line in await restarts()]
+
+
+FURTHER += [more_processes, restarted_gateways]
 
 
 async def streams(url: str, key: str, count: int = 200, deltas: int = 50) -> tuple[float, float]:

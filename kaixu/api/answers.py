@@ -17,6 +17,7 @@ from kaixu.metering.chat import chat_events
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.left_early import may_reason
 from kaixu.ops.failure_events import late_failure_event
+from kaixu.plugin.deadline import CallTimer
 from kaixu.plugin.errors import KaixuError, Stopping
 from kaixu.plugin.types import ChatEvent
 
@@ -79,8 +80,9 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
 
 async def run_call(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """Admit the call, read all events, and settle it."""
-    async with admission as ticket, aclosing(chat_events(services.gate, ticket, plain=True)) as lane_events:
-        events = [event async for event in lane_events]
+    with CallTimer():  # this task is not the request's
+        async with admission as ticket, aclosing(chat_events(services.gate, ticket, plain=True)) as lane_events:
+            events = [event async for event in lane_events]
     return ticket, events
 
 

@@ -34,6 +34,12 @@ def dropped_header(dropped: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMES] + (["..."] if len(names) > MAX_NAMES else []))
 
 
+def over_defaults(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What a vendor has given, over what a reply must have: null does not take the place of a default."""
+    kept = {name: value for name, value in defaults.items() if value is not None and given.get(name) is None}
+    return defaults | given | kept
+
+
 def bill_reply(ticket: ModelTicket) -> dict[str, Any]:
     """The object `kaixu` in replies of OpenAI's and Anthropic's endpoints."""
     settled, deployment = ticket.settlement, ticket.deployment

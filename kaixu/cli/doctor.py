@@ -75,7 +75,8 @@ def secrets_row(settings: Settings) -> Row:
     except EnvironmentMistake as error:
         return row("secrets", False, str(error))
     if not path.exists():
-        return row("secrets", True, "from the environment")
+        folder = settings.kaixu_secrets
+        return row("secrets", True, "from the environment" + (f" and {folder}" if folder else ""))
     private = path.stat().st_mode & 0o077 == 0
     return row("secrets", private, f"stored in {path}" if private else f"others can read {path}: chmod 600 it")
 
@@ -149,6 +150,9 @@ def role_row(role: PluginRole) -> Row:
 def connections_row(connections: Connections, settings: Settings) -> Row:
     """Whether the server has enough connections for the pools of all gateways."""
     each = sizes_in(settings.kaixu_config, settings.kaixu_home).connections
+    if settings.kaixu_pooler:  # which gateways are behind its connections cannot be seen
+        detail = f"at most {each} to the pooler for each process of gateways; {connections.taken} of the server's "
+        return row("connections", True, f"{detail}{connections.most} are in use")
     needed = each * max(1, connections.processes)
     detail = (
         f"at most {each} for each process of gateways, {connections.processes} running: {needed} of the server's "

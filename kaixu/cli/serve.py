@@ -96,7 +96,7 @@ async def serve_until_stopped(
     loop.add_signal_handler(signal.SIGINT, signals.interrupt)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     if worker is not None:
-        worker.begin(gateway, stop=signals.interrupt, reload=changed.set)
+        worker.begin(gateway, stop=signals.leave, reload=changed.set)
     await gateway.open()
     gateway.folder = claim
     if worker is not None:

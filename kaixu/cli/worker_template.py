@@ -70,7 +70,10 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a collection in a worker must not copy every page
     requests = socket.socket(fileno=int(sys.argv[-2]))
-    requests.send(b"%d" % os.getpid())
+    try:
+        requests.send(b"%d" % os.getpid())
+    except OSError:  # the supervisor has ended meanwhile
+        return
     work = fork_workers(requests)
     if work is not None:
         work()

@@ -309,7 +309,9 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
     short = [name.upper() for name in NAMES[1:] if len(given.get(name, "")) < LEAST_SECRET_LENGTH]
     if missing:
         names = ", ".join(name.upper() for name in missing)
-        raise MissingSecrets(f"set {names}, or start with --dev to generate them")
+        if settings.kaixu_secrets is not None:
+            raise MissingSecrets(f"set {names}: KAIXU_SECRETS ({settings.kaixu_secrets}) has no such file")
+        raise MissingSecrets(f"set {names}, or start with --dev, which generates what is missing")
     wrong = [f"{', '.join(short)}: at least {LEAST_SECRET_LENGTH} characters are needed"] if short else []
     if settings.admin_password_login and len(given["admin_password"]) < LEAST_PASSWORD_LENGTH:
         wrong.insert(0, f"ADMIN_PASSWORD: at least {LEAST_PASSWORD_LENGTH} characters are needed")

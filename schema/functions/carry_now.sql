@@ -8,7 +8,7 @@ language plpgsql as $$
 declare
     v_month constant date := date_trunc('month', clock_timestamp() at time zone 'UTC');
 begin
-    if exists (select from kaixu.customer c where c.id = p_customer_id and c.carry_from < v_month) then
+    if (select c.carry_from from kaixu.customer c where c.id = p_customer_id) < v_month then
         perform from kaixu.customer c where c.id = p_customer_id for no key update;
         perform kaixu.carry_credit(p_customer_id => p_customer_id, p_month => v_month);
         perform kaixu.watch_balances(p_customer_id => array[p_customer_id]);

@@ -1,8 +1,8 @@
 -- limit_use_on: what a subject of limits has used, with its day brought up to p_now.
 --
--- On the first call of a day, and the first since a limit was set, the day is summed up from its usage events, and the
--- customer's calls in flight are marked, so that they count from then on. After that settlements keep it. Writes nothing
--- else. p_chains, p_provider and p_model say which calls count: null, all. p_names: see model_limits.
+-- On the first call of a day, and the first since a limit was set, the day is summed up from its usage events. After that
+-- settlements keep it. With its first limit a customer is marked, and so are its calls in flight, which then count: that
+-- one time all calls in flight are looked through. Writes nothing else. p_chains, p_provider and p_model say which calls count: null, all. p_names: see model_limits.
 -- Lock: the caller holds the customer's row.
 create or replace function kaixu.limit_use_on(
     p_customer_id   bigint,
@@ -46,7 +46,9 @@ begin
     on conflict (customer_id, subject) do update set day = v_day, day_spent_nusd = v_spent, names = excluded.names
     returning u.* into v_use;
     update kaixu.customer c set has_limits = true where c.id = p_customer_id and not c.has_limits;
-    update kaixu.reservation r set is_limited = true where r.customer_id = p_customer_id and not r.is_limited;
+    if found then   -- else all are marked: by the first limit, and by admission since then
+        update kaixu.reservation r set is_limited = true where r.customer_id = p_customer_id and not r.is_limited;
+    end if;
     return v_use;
 end
 $$;

@@ -71,7 +71,7 @@ begin
             - (select coalesce(sum(x.vectors), 0) from kaixu.collection x
                 where x.customer_id = p_customer_id and x.deleted_at is null and x.replaces_id is null)
             - (select coalesce(sum(r.vectors), 0) from kaixu.reservation r
-                where r.customer_id = p_customer_id and r.ticket <> p_ticket);
+                where r.customer_id = p_customer_id and r.vectors > 0 and r.ticket <> p_ticket);
         if v_room < 0 then
             refused := 'VECTORS_FULL';
         end if;

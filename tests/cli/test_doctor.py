@@ -69,6 +69,12 @@ async def test_doctor_says_where_the_shell_means_something_else_than_the_gateway
     assert found["gateway's config"]["detail"] == f"{gateway.config}; KAIXU_CONFIG here says {other}"
 
 
+async def test_behind_a_pooler_doctor_counts_no_gateways(gateway: Process) -> None:
+    found = (await rows(gateway, KAIXU_POOLER="true"))["connections"]
+    assert found["state"] == "ok"
+    assert found["detail"].startswith("at most 20 to the pooler for each process of gateways; ")
+
+
 async def test_doctor_finds_a_gateway_with_another_data_folder_and_what_it_could_not_settle(
     gateway: Process, tmp_path: Path
 ) -> None:

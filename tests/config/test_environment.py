@@ -188,9 +188,20 @@ def test_without_dev_every_missing_secret_is_named(monkeypatch: pytest.MonkeyPat
     with pytest.raises(MissingSecrets) as caught:
         secrets_of(settings, dev=False)
     assert str(caught.value) == (
-        "set ADMIN_PASSWORD, KEY_PEPPER, DB_ENCRYPTION_KEY, or start with --dev to generate them"
+        "set ADMIN_PASSWORD, KEY_PEPPER, DB_ENCRYPTION_KEY, or start with --dev, which generates what is missing"
     )
     assert not (tmp_path / "home").exists()
+
+
+def test_a_secret_that_is_missing_in_the_folder_of_secrets_is_told_with_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("admin_password", "jwt_secret", "db_encryption_key"):
+        (tmp_path / name).write_text(LONG)
+    settings = given(monkeypatch, KAIXU_SECRETS=str(tmp_path))
+    with pytest.raises(MissingSecrets) as caught:
+        secrets_of(settings, dev=False)
+    assert str(caught.value) == f"set KEY_PEPPER: KAIXU_SECRETS ({tmp_path}) has no such file"
 
 
 def test_secrets_that_can_be_guessed_are_refused_outside_dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"\]\(([^)#\s]+)")
+ANCHOR = re.compile(r"\]\(([^)#\s:]*)#([^)\s]+)\)")
+CODE = re.compile(r"```.*?```", re.DOTALL)
 
 
 def test_generated_parts_are_fresh() -> None:
@@ -37,6 +39,21 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), link
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub and other viewers name them."""
+    lines = re.findall(r"^#+ (.+)$", CODE.sub("", page.read_text()), re.MULTILINE)
+    words = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line).strip().lower() for line in lines)
+    return {re.sub(r"[^\w\- ]", "", line).replace(" ", "-") for line in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_headings_find_them(page: Path) -> None:
+    for link, anchor in ANCHOR.findall(CODE.sub("", page.read_text())):
+        target = page.parent / link if link else page
+        if target.suffix == ".md":
+            assert anchor in headings(target), f"{link}#{anchor}"
 
 
 def test_the_readme_leads_to_every_page() -> None:

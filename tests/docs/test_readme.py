@@ -38,7 +38,7 @@ async def test_its_tour_works_as_it_is_pasted(dsn: str, tmp_path: Path) -> None:
     same_shape(told_reply, json.loads(said))
     assert [line for line in streamed.splitlines() if line.startswith("event: ")][-1] == "event: done"
     assert json.loads(message)["content"][0]["type"] == "text"
-    stored = json.loads((tmp_path / "stored.json").read_text())
+    stored = json.loads((tmp_path / ".kaixu" / "stored.json").read_text())
     assert stored["stored"] == len(stored["doc_ids"]) == 3
     # The page shows what the model says; what it says depends a little on the processor, what is cited does not.
     words, cited = answer.strip().splitlines()

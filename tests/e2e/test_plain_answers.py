@@ -187,6 +187,20 @@ async def test_a_plain_call_costs_what_the_same_call_costs_as_a_stream(
     assert [asked["stream"] for asked in vendor.requests] == [False, True] * len(USAGES)
 
 
+async def test_what_a_vendor_made_beyond_the_budget_costs_the_operator(
+    client: AsyncOpenAI, vendor: BothWays, pool: asyncpg.Pool
+) -> None:
+    usual, vendor.usage, vendor.repeats = vendor.usage, {"prompt_tokens": 14, "completion_tokens": 400}, 50
+    try:
+        await client.chat.completions.create(model="up/ok", messages=HELLO, max_tokens=9)
+    finally:
+        vendor.usage, vendor.repeats = usual, 1
+    event = await last_event(pool)
+    assert (event["end_reason"], event["output_tokens"], event["usage_source"]) == ("budget_cut", 400, "provider")
+    assert event["vendor_cost_nusd"] == (14 + 400) * 1000
+    assert event["cost_nusd"] < 9 * 2000 + 200 * 1000  # at most the hold, which counts the request's bytes
+
+
 @pytest.mark.parametrize(
     ("model", "max_tokens"), [("streamed/ok", 9), ("up/ok", 61), ("up/ok", 4000)], ids=["off", "long", "very long"]
 )
@@ -221,6 +235,13 @@ async def test_a_vendor_that_is_late_is_asked_for_a_stream(
         assert answer.choices[0].message.content == TEXT
     assert [asked["stream"] for asked in vendor.requests] == [False, True, True]
     assert (await last_event(pool))["cost_nusd"] == 14 * 1000 + 7 * 2000
+    late = await pool.fetchrow(
+        "select units #> '{call,failed}' as failed, vendor_cost_nusd from kaixu.usage_event"
+        " where model = 'late' and units #> '{call,failed}' is not null"
+    )
+    assert late is not None  # the vendor that made the answer is paid for it, though nobody has seen it
+    assert (late["failed"]["tries"], late["failed"]["output_tokens"], late["failed"]["estimated"]) == (1, 9, True)
+    assert late["vendor_cost_nusd"] == (14 + 7 + late["failed"]["input_tokens"] + 9) * 1000
 
 
 async def test_another_deployment_answers_under_the_same_bill(

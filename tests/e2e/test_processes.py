@@ -213,6 +213,7 @@ async def test_a_reload_reaches_all_workers_and_a_killed_supervisor_leaves_none(
     status, frames = await running
     assert (status, frames[-1][0]) == (200, "done")
     await until(lambda: not any(is_alive(one.pid) for one in workers), "workers end")
+    assert "Traceback" not in gateway.log.read_text()
     await assert_books_balance(pool)
     gateway.config.write_text(good.replace("processes: 2", "processes: 1"))
     await gateway.start()

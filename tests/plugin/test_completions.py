@@ -18,7 +18,14 @@ DELTA = st.dictionaries(
 )
 CHOICE = st.fixed_dictionaries(
     {"delta": st.one_of(DELTA, DELTA, DELTA, ODD)},
-    optional={"index": ODD, "finish_reason": ODD, "logprobs": ODD, "usage": ODD, "message": DELTA, "x": ODD},
+    optional={
+        "index": ODD,
+        "finish_reason": ODD,
+        "logprobs": ODD,
+        "usage": ODD,
+        "message": st.one_of(DELTA, st.none()),
+        "x": ODD,
+    },
 )
 CHUNK = st.fixed_dictionaries(
     {"choices": st.one_of(st.lists(CHOICE, max_size=2), ODD)},
@@ -49,3 +56,9 @@ def test_text_alone_goes_the_short_way_unchanged() -> None:
     said, started, _ = told([chunk], native=True, short=True)
     assert said == [f"NativeEvent(data={chunk!r})", "ChatDelta(text='a')"]
     assert started == {0}
+
+
+def test_a_null_message_beside_the_delta_goes_no_further() -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"content": "a"}, "message": None}]}
+    said, _, _ = told([chunk], native=True, short=True)
+    assert said == ["NativeEvent(data={'choices': [{'index': 0, 'delta': {'content': 'a'}}]})", "ChatDelta(text='a')"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kaixu.store.embedded import EmbeddedPostgres, ProcessList
+from kaixu.store.embedded import EmbeddedPostgres, ProcessList, wait_until_started
 
 SHARES = """
 import sys
@@ -82,3 +82,29 @@ def test_a_missing_or_damaged_list_has_no_processes(tmp_path: Path) -> None:
     path.write_text("{broken")
     assert ProcessList(path).get_and_add(os.getpid()) == []
     assert json.loads(path.read_text()) == [os.getpid()]
+
+
+@pytest.mark.parametrize("after", ["ready", "gone"])
+def test_a_server_that_another_process_was_killed_while_starting_is_waited_for(
+    after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "postmaster.pid"
+    lines = [str(os.getpid()), "/data", "1", "0", "/data", "", "1 2"]
+    looks: list[float] = []
+
+    def look_again(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 1:
+            file.write_text("\n".join([*lines, "starting"]))
+        elif after == "ready":
+            file.write_text("\n".join([*lines, "ready   "]))
+        else:
+            file.unlink()
+
+    file.write_text(lines[0])  # it is just being written
+    monkeypatch.setattr("kaixu.store.embedded.time.sleep", look_again)
+    wait_until_started(tmp_path)
+    assert len(looks) == 2
+    file.unlink(missing_ok=True)
+    wait_until_started(tmp_path)
+    assert len(looks) == 2

@@ -13,7 +13,7 @@ import pytest
 from kaixu.plugin.types import Usage
 from kaixu.store import admission
 from kaixu.store.admission import Ask, Hold, Verdict
-from tests.support.calls import OWNER, admit, settle
+from tests.support.calls import OWNER, admit, asking, settle
 from tests.support.money import assert_books_balance, customer, virtual_key
 
 USED = Usage(input_tokens=70, output_tokens=30)
@@ -318,6 +318,20 @@ async def test_calls_without_limits_write_none_of_this(pool: asyncpg.Pool) -> No
     await settle(pool, ask, verdict, USED, cost=5)
     assert await pool.fetchval("select count(*) from kaixu.limit_use") == 0
     assert not await pool.fetchval("select has_limits from kaixu.customer")
+
+
+async def test_the_first_limit_counts_calls_in_flight_those_of_its_own_statement_too(pool: asyncpg.Pool) -> None:
+    customer_id = await customer(pool)
+    plain, limited = [(await virtual_key(pool, customer_id))[0] for _ in range(2)]
+    await admit(pool, plain, most=10)
+    assert not await pool.fetchval("select bool_or(is_limited) from kaixu.reservation")
+    await pool.execute("update kaixu.virtual_key set day_cap_nusd = 100 where id = $1", limited)
+    asks = [asking(plain, most=20), asking(limited, most=30)]
+    verdicts = await admission.admit(pool, asks, owner=OWNER, lifetime_s=60, default_rpm=1000)
+    assert [verdict.refused for verdict in verdicts] == [None, None]
+    await pool.execute("update kaixu.customer set day_cap_nusd = 100")
+    refused = (await admit(pool, plain, most=41))[1]
+    assert (*said(refused), refused.bound_held) == ("CAP_REACHED", "day", 60)
 
 
 async def test_what_no_limit_needs_any_more_is_removed_and_a_limit_set_again_is_exact(pool: asyncpg.Pool) -> None:

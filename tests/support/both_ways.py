@@ -63,6 +63,7 @@ class BothWays:
         self.requests: list[dict[str, Any]] = []
         self.usage: dict[str, Any] | None = {"prompt_tokens": 14, "completion_tokens": 7, "total_tokens": 21}
         self.calls_tool = False
+        self.repeats = 1  # of the text of a plain answer
         self.cancelled = 0
         self.waiting = threading.Event()  # a `late` answer was asked for
 
@@ -101,7 +102,8 @@ class BothWays:
         if failure is not None:
             return failure
         usage = {} if self.usage is None else {"usage": self.usage}
-        message = CHOICE["message"] | ({"content": None, "tool_calls": [CALL]} if self.calls_tool else {})
+        message = CHOICE["message"] | {"content": CHOICE["message"]["content"] * self.repeats}
+        message |= {"content": None, "tool_calls": [CALL]} if self.calls_tool else {}
         reason = "tool_calls" if self.calls_tool else "stop"
         if not body.get("stream") and body["model"] != "stubborn":
             choices = [CHOICE | {"message": message, "finish_reason": reason}]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kaixu.api.anthropic.content_blocks import ContentBlockEncoder, read_object
-from kaixu.api.call_replies import bill_reply
+from kaixu.api.call_replies import bill_reply, over_defaults
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.types import ChatEvent, NativeEvent, Usage
 
@@ -26,7 +26,7 @@ def message_reply(ticket: ChatTicket, events: Sequence[ChatEvent], model: str) -
     if not data:
         blocks = ContentBlockEncoder(ticket.id.hex)
         data = [encoded for event in events for encoded in blocks.encode(event)] + blocks.end()
-    message = message_head(ticket, model) | merge_events(data)
+    message = over_defaults(message_head(ticket, model), merge_events(data))
     if message["stop_reason"] is None:
         called = any(block.get("type") == "tool_use" for block in message["content"])
         message |= stop_reason_fields(ticket, called=called)

@@ -53,7 +53,10 @@ class MessageStreamEncoder:
         """The vendor's event; the stop reason and the usage are sent when the call is settled."""
         match data.get("type"):
             case "message_start":
-                return self.write(data | {"message": inner_object(data, "message") | {"model": self.model}})
+                assert self.ticket is not None
+                message, ours = inner_object(data, "message"), message_head(self.ticket, self.model)
+                missing = {name: ours[name] for name, value in message.items() if value is None and name in ours}
+                return self.write(data | {"message": message | missing | {"model": self.model}})
             case "message_delta":
                 previous, self.delta = self.delta, data
                 return b"" if previous is None else self.write(previous)

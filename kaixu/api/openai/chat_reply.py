@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import time
 from typing import Any
 
-from kaixu.api.call_replies import bill_reply
+from kaixu.api.call_replies import bill_reply, over_defaults
 from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply
 from kaixu.api.openai.tool_call_format import ToolCallFormat
 from kaixu.collections.retrieval import Retrieved
@@ -89,7 +89,11 @@ class ChatStreamEncoder:
         chunk = data | {"model": self.model, "object": "chat.completion.chunk"}
         usage = chunk.pop("usage", None)
         self.usage = usage or self.usage
-        self.head |= {name: chunk[name] for name in ("id", "created") if chunk.get(name)}
+        for name in ("id", "created"):
+            if chunk.get(name):
+                self.head[name] = chunk[name]
+            else:
+                chunk.pop(name, None)
         choices = [as_delta(choice) for choice in chunk.get("choices") or ()]
         if any(choice.get("finish_reason") for choice in choices):
             self.finished = True
@@ -133,7 +137,8 @@ def completion(
     """A complete `chat.completion`."""
     head = completion_head(ticket, "chat.completion", model)
     merged = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, format)
-    return head | merged | {"usage": merged_usage(merged.get("usage"), ticket), "kaixu": bill_reply(ticket)}
+    usage = merged_usage(merged.get("usage"), ticket)
+    return over_defaults(head, merged) | {"usage": usage, "kaixu": bill_reply(ticket)}
 
 
 def merge_completion(
@@ -232,7 +237,7 @@ def whole_completion(chunk: dict[str, Any]) -> dict[str, Any]:
 def whole_choice(choice: dict[str, Any]) -> dict[str, Any]:
     """A choice with a whole `message`, without the indexes that only the tool calls of a stream have."""
     choice = {"index": 0, "logprobs": None, "finish_reason": None} | choice
-    message = {"role": "assistant", "content": None} | (choice.pop("delta", None) or {})
+    message = over_defaults({"role": "assistant", "content": None}, choice.pop("delta", None) or {})
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         message["tool_calls"] = [{name: call[name] for name in call if name != "index"} for call in calls]

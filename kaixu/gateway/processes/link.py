@@ -99,9 +99,12 @@ class Link:
 
     async def flush(self) -> None:
         """Wait until everything is sent, since figures are larger than what a socket holds."""
+        transport = self.channel.writer.transport
+        if transport.is_closing():  # the supervisor has ended
+            return
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(ANSWER_S):
-                self.channel.writer.transport.set_write_buffer_limits(0)
+                transport.set_write_buffer_limits(0)
                 await self.channel.writer.drain()
 
     def hide(self) -> None:

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, monotonic_ns
 
@@ -39,6 +41,8 @@ LONGEST_PAUSE_S = 60.0
 
 #: How often each worker may end before it serves, while none serves, until the gateway gives up.
 MOST_FAILURES = 5
+
+UNEXPECTED = "something went wrong; see the gateway's log"
 
 
 class Supervisor:
@@ -86,10 +90,11 @@ class Supervisor:
             return 1  # the worker has said why
         for slot in self.sockets.values():
             slot.close()  # workers have theirs, and close the port in their own order
-        for worker in list(self.running):
-            await worker.ended.wait()
+        while self.running:  # one may have been forked just now
+            await next(iter(self.running)).ended.wait()
         self.template.close()
-        self.claim.hide()
+        with self.writing():
+            self.claim.hide()
         return 1 if self.given_up else 0
 
     async def start_first(self) -> bool:
@@ -202,11 +207,20 @@ class Supervisor:
         """Describe the gateway for commands."""
         if not self.stop.is_set() and (self.slots or self.current[0].ready.is_set()):
             about = msgspec.structs.replace(self.plan.about, workers=[one.about() for one in self.by_slot()])
-            if self.is_announced:
-                self.claim.describe(about)
-            else:
-                self.claim.announce(about)
-            self.is_announced = True
+            with self.writing():
+                if self.is_announced:
+                    self.claim.describe(about)
+                else:
+                    self.claim.announce(about)
+                self.is_announced = True
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write to the data folder. A full disk must not end what follows the workers; commands see an old state."""
+        try:
+            yield
+        except OSError as error:
+            log.error("the data folder cannot be written to, so commands see an old state: %s", error)
 
     def keep(self, slot: int) -> asyncio.Event:
         """Keep a slot's worker running; the event is set when it has started or failed once."""
@@ -214,6 +228,7 @@ class Supervisor:
         self.locks.setdefault(slot, asyncio.Lock())
         self.failures[slot] = 0
         self.slots[slot] = self.spawn(self.keep_running(slot, tried))
+        self.slots[slot].add_done_callback(lambda _: tried.set())
         return tried
 
     async def keep_running(self, slot: int, tried: asyncio.Event) -> None:
@@ -283,7 +298,15 @@ class Supervisor:
         while True:
             await self.reload_asked.wait()
             self.reload_asked.clear()
-            self.claim.record_reload(await self.reload())
+            began_ns = monotonic_ns()
+            try:
+                outcome = await self.reload()
+            except Exception:
+                # An unexpected failure must not prevent the next reload.
+                log.exception("kaixu.yaml was not reloaded")
+                outcome = ReloadOutcome(os.getpid(), began_ns, refused=UNEXPECTED)
+            with self.writing():
+                self.claim.record_reload(outcome)
 
     async def reload(self) -> ReloadOutcome:
         """Let one worker reload; if it accepts the file, all others too. One that cannot is replaced."""
@@ -293,7 +316,8 @@ class Supervisor:
         outcome: Message | None = None
         serving: list[WorkerProcess] = []
         while outcome is None:
-            serving = [one for one in self.by_slot() if one.state == "ready"]
+            # Of all that run: one that a restart has just started is not its slot's worker yet.
+            serving = sorted((one for one in self.running if one.state == "ready"), key=lambda one: one.slot)
             if not serving:
                 if self.nothing_serves() or self.stop.is_set():
                     return ReloadOutcome(os.getpid(), began_ns, refused="no worker serves; see the gateway's log")
@@ -316,7 +340,15 @@ class Supervisor:
         while True:
             await self.restart_asked.wait()
             self.restart_asked.clear()
-            self.claim.record_restart(await self.restart())
+            began_ns = monotonic_ns()
+            try:
+                outcome = await self.restart()
+            except Exception:
+                # An unexpected failure must not prevent the next restart.
+                log.exception("the workers were not restarted")
+                outcome = RestartOutcome(os.getpid(), began_ns, refused=UNEXPECTED)
+            with self.writing():
+                self.claim.record_restart(outcome)
 
     async def restart(self) -> RestartOutcome:
         """Replace the workers one after the other by processes of the code and kaixu.yaml on the disk.
@@ -367,7 +399,9 @@ class Supervisor:
                 before.close()
             self.sockets[slot] = listening
             self.current[slot] = new
-            self.failures[slot] = 0
+            if slot in self.slots:
+                self.slots[slot].cancel()  # it may be in a long pause, and would not see an end of the new one
+                self.keep(slot)
         if old is not None and not old.ended.is_set():
             old.retire()
             self.announce()

@@ -59,7 +59,11 @@ class Template:
                 socket.send_fds(self.requests, [msgspec.json.encode(order)], list(descriptors))
             except OSError:
                 raise TemplateEnded("the process that workers are forked from has ended") from None
-            return await self.answer()
+            try:
+                return await self.answer()
+            except asyncio.CancelledError:
+                self.close()  # the next one that asks would get this answer
+                raise
 
     async def answer(self) -> int:
         """The next number that it sends."""

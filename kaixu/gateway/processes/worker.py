@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Metric
 
+from kaixu.plugin.errors import Unavailable
 from kaixu.reports.database_state import connections
 
 from .figures import Family, merged, snapshot
@@ -50,10 +51,14 @@ class Worker:
         gateway.tasks.spawn(self.link.push(), "figures")
 
     async def figures_of_all(self, registry: CollectorRegistry) -> CollectorRegistry:
-        """The metrics of all workers; of this one alone, if the supervisor does not answer."""
+        """The metrics of all workers.
+
+        Raises `Unavailable` if the supervisor does not answer: a scrape that fails leaves a gap, but sums of this
+        worker alone would look like counters that begin anew.
+        """
         answer = await self.link.ask("figures")
         if answer is None:
-            return registry
+            raise Unavailable("the figures of the other workers are not at hand", hint="Try again in a moment.")
         own = snapshot(registry.collect())
         families = list(merged(own, answer["figures"], answer["ended"], SHARED))
         families.append(("kaixu_workers", "Workers by state.", "gauge", states(answer["slots"], answer["workers"])))

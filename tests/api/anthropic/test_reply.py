@@ -42,6 +42,12 @@ def test_a_message_of_the_contract_s_events() -> None:
     anthropic.types.Message.model_validate(made)
 
 
+def test_what_a_vendor_leaves_null_and_clients_need_is_ours() -> None:
+    start = {"type": "message_start", "message": {"id": None, "type": "message", "role": None, "x": None}}
+    made = message_reply(ticket("stop"), [NativeEvent(start)], "up/m")
+    assert (made["id"], made["role"], made["x"]) == (HEAD["id"], "assistant", None)
+
+
 ENDS: dict[str, tuple[dict[str, Any], list[ChatEvent], tuple[str, str | None]]] = {
     "its turn": ({"finish": "stop"}, [], ("end_turn", None)),
     "a stop sequence": ({"finish": "stop", "stop_sequence": "END"}, [], ("stop_sequence", "END")),

@@ -68,6 +68,13 @@ def test_a_stream_of_the_contract_s_events() -> None:
     ]
 
 
+def test_what_a_vendor_leaves_null_and_clients_need_is_ours() -> None:
+    start = {"type": "message_start", "message": {"id": None, "role": None, "usage": None, "x": None}}
+    first, *_ = spoken([NativeEvent(start)], ticket(), native=True)
+    ours = {name: HEAD[name] for name in ("id", "role", "usage", "model")}
+    assert first == {"type": "message_start", "message": ours | {"x": None}}
+
+
 def test_a_stream_without_a_word_is_a_whole_one() -> None:
     assert spoken([Finish("stop")], ticket()) == [{"type": "message_start", "message": HEAD}, *ended("end_turn")]
 

@@ -142,6 +142,23 @@ def test_a_vendor_that_answered_in_one_piece_is_streamed_all_the_same() -> None:
     )
 
 
+def test_what_a_vendor_leaves_null_and_clients_need_is_ours() -> None:
+    message = {"role": None, "content": "a", "x": None}
+    piece = {"id": None, "created": None, "x": None, "choices": [{"index": 0, "message": message}]}
+    whole = completion(ticket(), [NativeEvent(piece)], "ours")
+    assert whole["id"].startswith("chatcmpl-")
+    assert whole["created"] > 0
+    assert "x" in whole
+    assert whole["choices"][0]["message"] == {"role": "assistant", "content": "a", "x": None}
+    chunk, _ = spoken(
+        NativeEvent(piece | {"choices": [{"index": 0, "delta": message, "finish_reason": "stop"}]}),
+        native=True,
+        usage=False,
+    )
+    assert chunk["id"].startswith("chatcmpl-")
+    assert chunk["created"] > 0
+
+
 def test_a_stream_that_we_ended_has_an_end() -> None:
     chunks = spoken(ChatDelta("a"), usage=False)
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
