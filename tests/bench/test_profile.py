@@ -60,13 +60,13 @@ def test_the_profiler_reads_a_running_process_or_says_why_it_cannot(tmp_path: Pa
     program = tmp_path / "busy.py"
     program.write_text("def work():\n    while True:\n        sum(range(1000))\n\nwork()\n")
     busy = subprocess.Popen([sys.executable, program], env={**os.environ, "PYTHONPATH": ""})
+    refused, functions = "", set[str]()
     try:
-        functions = {function.name for function in shares_of(sample(busy.pid, 2, tmp_path / "stacks.txt")).functions}
+        shares = shares_of(sample(busy.pid, 2, tmp_path / "stacks.txt"))
+        functions = {function.name for function in shares.functions}
     except SystemExit as error:  # some containers let nobody read another process
-        assert "py-spy cannot read" in str(error)
-        assert "ermi" in str(error), error
-    else:
-        assert "work" in functions
+        refused = str(error)
     finally:
         busy.kill()
         busy.wait(30)
+    assert "work" in functions or ("py-spy cannot read" in refused and "ermi" in refused), refused
