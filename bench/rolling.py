@@ -9,23 +9,16 @@ import asyncio
 import os
 import platform
 import re
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import psutil
 
-from bench.load import nginx as vendor_nginx
 from bench.load import table
-from kaixu.store.embedded import EmbeddedPostgres
-from kaixu.store.migrate import migrate
-from kaixu.store.pool import open_pool
-from tests.support.money import customer, virtual_key
+from bench.stage import stage
 from tests.support.nginx import balanced, nginx
 from tests.support.process import Process
 
@@ -33,16 +26,6 @@ HERE = Path(__file__).parent
 CONNECTIONS = 32
 #: nginx' default `fail_timeout` is 10 s.
 DRAIN_S = 12
-CONFIG = """
-gateway: {{server: {server}, drain_s: {drain_s}}}
-lanes:
-  up:
-    plugin: openai
-    base_url: {upstream}/v1
-    api_key: bench
-    models:
-      up-chat: {{type: chat, price: {{input: 1, output: 2}}}}
-"""
 
 
 @dataclass
@@ -89,64 +72,44 @@ async def nothing() -> None:
 
 async def restarts() -> list[tuple[str, str, str]]:
     """Measure and write; the lines of `make bench`: what, target, measured."""
-    for tool in ("wrk", "nginx"):
-        if shutil.which(tool) is None:
-            raise SystemExit(f"{tool} is needed: apt-get install wrk nginx-light")
-    home = Path(tempfile.mkdtemp(prefix="kaixu-rolling-"))
-    home.chmod(0o755)
-    (home / "vendor").mkdir()
-    embedded = EmbeddedPostgres(home)
-    dsn = embedded.start()
-    connection = await asyncpg.connect(dsn)
-    await migrate(connection)
-    await connection.close()
-    pool = await open_pool(dsn)
-    _, key = await virtual_key(
-        pool, await customer(pool, cap_nusd=10**15), rpm_limit=10**7, monthly_cap_nusd=10**15, max_devices=3
-    )
-    vendor, upstream = vendor_nginx(home / "vendor")
-    gateways = [
-        Process(home / server, dsn, CONFIG.format(server=server, drain_s=DRAIN_S, upstream=upstream))
-        for server in ("hypercorn", "granian")
-    ]
-    ports = [gateway.port for gateway in gateways]
-    kept, kept_url = balanced(
-        ports,
-        upstream="keepalive 64; keepalive_timeout 10s;",
-        location='proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;',
-    )
-    first, second = gateways
+    async with stage() as here:
+        gateways = [
+            here.gateway(server, f"gateway: {{server: {server}, drain_s: {DRAIN_S}}}\n")
+            for server in ("hypercorn", "granian")
+        ]
+        kept, kept_url = balanced(
+            [gateway.port for gateway in gateways],
+            upstream="keepalive 64; keepalive_timeout 10s;",
+            location='proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;',
+        )
+        first, second = gateways
 
-    async def both() -> None:
-        for gateway in gateways:
-            await restart(gateway)
+        async def both() -> None:
+            for gateway in gateways:
+                await restart(gateway)
 
-    runs: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
-        ("nothing is restarted", 6, nothing),
-        ("the gateway on Hypercorn is restarted", 21, lambda: restart(first)),
-        ("the gateway on Granian is restarted", 21, lambda: restart(second)),
-        ("both, one directly after the other", 38, both),
-    ]
-    rows = [["under load", "calls", "failed", "p50", "p99", "restarts took"]]
-    try:
-        await asyncio.gather(*(gateway.start() for gateway in gateways))
-        with nginx(home / "nginx", kept):
-            for what, seconds, work in runs:
-                one = await under_load(f"{kept_url}/api/gateway-chat", key, seconds, work)
-                took = "" if work is nothing else f"{one.seconds - 2:.0f} s"
-                rows.append(
-                    [what, f"{one.calls:,}", str(one.failed), f"{one.p50_ms:.1f} ms", f"{one.p99_ms:.1f} ms", took]
-                )
-                print(rows[-1])
-        billed = await pool.fetchval("select count(*) from kaixu.usage_event")
-    finally:
-        for gateway in gateways:
-            if gateway.process is not None:
-                gateway.kill()
-        vendor.terminate()
-        await pool.close()
-        embedded.server.cleanup()
-        shutil.rmtree(home, ignore_errors=True)
+        runs: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
+            ("nothing is restarted", 6, nothing),
+            ("the gateway on Hypercorn is restarted", 21, lambda: restart(first)),
+            ("the gateway on Granian is restarted", 21, lambda: restart(second)),
+            ("both, one directly after the other", 38, both),
+        ]
+        rows = [["under load", "calls", "failed", "p50", "p99", "restarts took"]]
+        try:
+            await asyncio.gather(*(gateway.start() for gateway in gateways))
+            with nginx(here.home / "balancer", kept):
+                for what, seconds, work in runs:
+                    one = await under_load(f"{kept_url}/api/gateway-chat", here.key, seconds, work)
+                    took = "" if work is nothing else f"{one.seconds - 2:.0f} s"
+                    rows.append(
+                        [what, f"{one.calls:,}", str(one.failed), f"{one.p50_ms:.1f} ms", f"{one.p99_ms:.1f} ms", took]
+                    )
+                    print(rows[-1])
+            billed = await here.pool.fetchval("select count(*) from kaixu.usage_event")
+        finally:
+            for gateway in gateways:
+                if gateway.process is not None:
+                    gateway.kill()
     (HERE / "ROLLING.md").write_text(f"""# Gateways restarted under load
 
 `make bench-rolling` wrote this page: two gateways, one on Hypercorn and one on Granian, behind Debian's nginx with kept

@@ -14,17 +14,18 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, monotonic_ns
+from time import monotonic
 
 import msgspec
 
-from kaixu.gateway.claim import Claim, ReloadOutcome, RestartOutcome
+from kaixu.gateway.claim import Claim
 from kaixu.ops.logs import start_log
 
+from .changes import Changes
 from .channel import Channel, Message
-from .count import available_cores, connections_advice, fitting
+from .count import connections_advice, fitting
 from .figures import Totals
-from .plan import MOST_PROCESSES, Fork, Plan
+from .plan import Fork, Plan
 from .ports import bind_one
 from .reaper import Reaper, words_of
 from .template import Template, TemplateEnded
@@ -41,8 +42,6 @@ LONGEST_PAUSE_S = 60.0
 
 #: How often each worker may end before it serves, while none serves, until the gateway gives up.
 MOST_FAILURES = 5
-
-UNEXPECTED = "something went wrong; see the gateway's log"
 
 
 class Supervisor:
@@ -64,7 +63,7 @@ class Supervisor:
         self.restarts = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.stop = asyncio.Event()
-        self.reload_asked, self.restart_asked = asyncio.Event(), asyncio.Event()
+        self.changes = Changes(self)
         self.template: Template
         self.given_up = False
         self.is_announced = False
@@ -74,8 +73,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.pass_on, number)
-        loop.add_signal_handler(signal.SIGHUP, self.reload_asked.set)
-        loop.add_signal_handler(signal.SIGUSR2, self.restart_asked.set)
+        loop.add_signal_handler(signal.SIGHUP, self.changes.reload_asked.set)
+        loop.add_signal_handler(signal.SIGUSR2, self.changes.restart_asked.set)
         try:
             self.template = await Template.start(self.plan.template)
             started = await self.start_first()
@@ -83,8 +82,8 @@ class Supervisor:
             log.error("%s before any worker has started", error)
             return 1
         if started:
-            self.spawn(self.reload_on_signal())
-            self.spawn(self.restart_on_signal())
+            self.spawn(self.changes.reload_on_signal())
+            self.spawn(self.changes.restart_on_signal())
             await self.stop.wait()
         elif not self.stop.is_set():
             return 1  # the worker has said why
@@ -292,141 +291,6 @@ class Supervisor:
         self.stop.set()
         for worker in self.running:
             worker.signal(number)
-
-    async def reload_on_signal(self) -> None:
-        """Reload at every SIGHUP, one at a time."""
-        while True:
-            await self.reload_asked.wait()
-            self.reload_asked.clear()
-            began_ns = monotonic_ns()
-            try:
-                outcome = await self.reload()
-            except Exception:
-                # An unexpected failure must not prevent the next reload.
-                log.exception("kaixu.yaml was not reloaded")
-                outcome = ReloadOutcome(os.getpid(), began_ns, refused=UNEXPECTED)
-            with self.writing():
-                self.claim.record_reload(outcome)
-
-    async def reload(self) -> ReloadOutcome:
-        """Let one worker reload; if it accepts the file, all others too. One that cannot is replaced."""
-        began_ns = monotonic_ns()
-        for one in self.running:
-            one.reload_when_ready = one.reload_when_ready or not one.ready.is_set()
-        outcome: Message | None = None
-        serving: list[WorkerProcess] = []
-        while outcome is None:
-            # Of all that run: one that a restart has just started is not its slot's worker yet.
-            serving = sorted((one for one in self.running if one.state == "ready"), key=lambda one: one.slot)
-            if not serving:
-                if self.nothing_serves() or self.stop.is_set():
-                    return ReloadOutcome(os.getpid(), began_ns, refused="no worker serves; see the gateway's log")
-                await asyncio.sleep(0.05)
-                continue
-            outcome = await serving[0].reload(began_ns)
-        told = msgspec.convert({**outcome, "pid": os.getpid(), "began_ns": began_ns}, ReloadOutcome)
-        if told.refused is not None:
-            return told
-        notes = list(told.notes)
-        answers = await asyncio.gather(*(one.reload(began_ns) for one in serving[1:]))
-        for one, answer in zip(serving[1:], answers, strict=True):
-            if answer is not None and answer.get("refused") is not None:
-                notes.append(f"worker {one.slot} has not reloaded, and is replaced: {answer['refused']}")
-                self.spawn(self.replace(one.slot))
-        return msgspec.structs.replace(told, notes=notes)
-
-    async def restart_on_signal(self) -> None:
-        """Replace all workers at every SIGUSR2, one at a time."""
-        while True:
-            await self.restart_asked.wait()
-            self.restart_asked.clear()
-            began_ns = monotonic_ns()
-            try:
-                outcome = await self.restart()
-            except Exception:
-                # An unexpected failure must not prevent the next restart.
-                log.exception("the workers were not restarted")
-                outcome = RestartOutcome(os.getpid(), began_ns, refused=UNEXPECTED)
-            with self.writing():
-                self.claim.record_restart(outcome)
-
-    async def restart(self) -> RestartOutcome:
-        """Replace the workers one after the other by processes of the code and kaixu.yaml on the disk.
-
-        The port stays open: a new worker serves before the old one stops. If one does not start, the rest stays.
-        """
-        began_ns = monotonic_ns()
-
-        def outcome(refused: str | None) -> RestartOutcome:
-            told = [one.about() for one in self.by_slot()]
-            if refused is not None:
-                log.error("restart: %s", refused)
-            return RestartOutcome(os.getpid(), began_ns, refused=refused, workers=told)
-
-        log.info("restarting %d workers", len(self.slots))
-        try:
-            template = await Template.start(self.plan.template)
-        except TemplateEnded:
-            return outcome("the installed code does not start, so all workers stay; see the gateway's log")
-        self.template, before = template, self.template
-        for slot in sorted(self.slots):
-            if self.stop.is_set():
-                return outcome("the gateway stops")
-            if not await self.replace(slot):
-                template.close()
-                self.template = before
-                return outcome(f"the new worker {slot} does not start, so the others stay; see the gateway's log")
-        before.close()
-        await self.follow_count()
-        log.info("all workers were restarted")
-        return outcome(None)
-
-    async def replace(self, slot: int) -> bool:
-        """Start another process in a slot, then stop the old one and wait for its end; False if it does not start."""
-        async with self.locks[slot]:
-            old = self.current.get(slot)
-            try:
-                # Its own: the old process closes its socket in an order that loses no connection.
-                listening = bind_one(self.plan.host, self.plan.port)
-                new = await self.start_worker(slot, listening)
-            except (TemplateEnded, OSError) as error:
-                log.error("worker %d cannot be started: %s", slot, error)
-                return False
-            if not await new.starts():
-                listening.close()
-                return False
-            if (before := self.sockets.pop(slot, None)) is not None:
-                before.close()
-            self.sockets[slot] = listening
-            self.current[slot] = new
-            if slot in self.slots:
-                self.slots[slot].cancel()  # it may be in a long pause, and would not see an end of the new one
-                self.keep(slot)
-        if old is not None and not old.ended.is_set():
-            old.retire()
-            self.announce()
-            await old.ended.wait()
-        return True
-
-    async def follow_count(self) -> None:
-        """Run as many workers as kaixu.yaml says by now, unless the command line says how many."""
-        told = self.current[0].told
-        if self.plan.is_fixed:
-            return
-        is_auto = told["processes"] == "auto"
-        processes = min(MOST_PROCESSES, available_cores() if is_auto else int(told["processes"]))
-        count = self.allowed_count(told, processes, is_auto=is_auto)
-        tried = [self.keep(slot) for slot in range(count) if slot not in self.slots]
-        for slot in [slot for slot in self.slots if slot >= count]:
-            self.slots.pop(slot).cancel()
-            self.failures.pop(slot)
-            if (made := self.sockets.pop(slot, None)) is not None:
-                made.close()
-            worker = self.current.pop(slot)
-            worker.retire()
-        for one in tried:
-            await one.wait()
-        self.announce()
 
 
 def log_failure(task: asyncio.Task[None]) -> None:
