@@ -14,9 +14,10 @@ import msgspec
 from kaixu.config.environment import Settings, secrets_of
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
+from kaixu.config.processes import MOST_PROCESSES, processes_or_auto
 from kaixu.gateway.claim import About, Claim
 from kaixu.gateway.processes.count import available_cores
-from kaixu.gateway.processes.plan import MOST_PROCESSES, Plan
+from kaixu.gateway.processes.plan import Plan
 from kaixu.gateway.processes.ports import bind
 
 from .failure import fail
@@ -51,14 +52,13 @@ def wanted_processes(settings: Settings, option: str | None) -> Wanted:
 
 def checked(option: str) -> int | str:
     """The value of `--processes`. Raises `CommandFailed`."""
-    if option == "auto":
-        return option
-    if option.isascii() and option.isdigit() and 1 <= int(option[:6]) <= MOST_PROCESSES:
-        return int(option)
-    raise fail(
-        f"--processes: {option!r:.40} is neither `auto` nor a number from 1 to {MOST_PROCESSES}",
-        hint="`auto` starts one process for each core.",
-    )
+    try:
+        return processes_or_auto(option)
+    except ValueError:
+        raise fail(
+            f"--processes: {option!r:.40} is neither `auto` nor a number from 1 to {MOST_PROCESSES}",
+            hint="`auto` starts one process for each core.",
+        ) from None
 
 
 def become_supervisor(settings: Settings, wanted: Wanted, about: About, *, dev: bool, as_json: bool) -> NoReturn:

@@ -16,22 +16,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from .processes import MOST_PROCESSES, processes_or_auto
+
 
 def is_number(value: object) -> object:
     """Refuse booleans, which Python treats as numbers."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
-    return value
-
-
-def processes_or_auto(value: object) -> object:
-    """A number of processes, or `auto`."""
-    if value == "auto":
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:6])
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES:
-        raise ValueError(f"must be auto, or a whole number from 1 to {MOST_PROCESSES}")
     return value
 
 
@@ -54,9 +45,6 @@ def zone_name(value: str) -> str:
 #: A duration with a unit.
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-#: The most worker processes of one gateway.
-MOST_PROCESSES = 256
 
 Number = BeforeValidator(is_number)
 Whole = Annotated[int, Number]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kaixu.config.processes import MOST_PROCESSES
 from kaixu.gateway.claim import ReloadOutcome, RestartOutcome
 
 from .channel import Message
 from .count import available_cores
-from .plan import MOST_PROCESSES
 from .ports import bind_one
 from .template import Template, TemplateEnded
 from .workers import WorkerProcess

@@ -8,9 +8,6 @@ import msgspec
 
 from kaixu.gateway.claim import About
 
-#: The most worker processes of one gateway.
-MOST_PROCESSES = 256
-
 
 class Plan(msgspec.Struct, frozen=True):
     """How many workers to run, where they listen, and how the gateway is described to commands.
