@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
+from time import time
+from wsgiref.handlers import format_date_time
 
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.tcp_server import TCPServer
@@ -15,6 +17,7 @@ from hypercorn.protocol.events import Event, Response
 from hypercorn.protocol.h2 import H2Protocol
 
 from .app import Application
+from .http1.connection import HttpConnection
 
 #: How long a connection stays open without a request once the port is closed: a client whose last reply did not say
 #: that the connection ends may be sending its next request.
@@ -41,7 +44,7 @@ def without_connection_headers() -> None:
 
 
 class Connections:
-    """Serves connections of a listening socket with Hypercorn's protocols.
+    """Serves connections of a listening socket: ordinary HTTP/1.1 requests itself, others with Hypercorn's protocols.
 
     Hypercorn's own shutdown closes idle connections at once, and new ones whose first request is on its way. Clients
     then see a connection that breaks off after a request was sent, which is an error that they must not answer with a
@@ -49,15 +52,22 @@ class Connections:
     """
 
     def __init__(self, app: Application, config: Config, *, keep_alive_s: float) -> None:
-        self.app = ASGIWrapper(app)
+        self.app = app.exchange.serve
+        self.wrapped_app = ASGIWrapper(app)
         self.config = config
         self.keep_alive_s = keep_alive_s
         self.context = WorkerContext(None)
         self.is_ending = asyncio.Event()
-        self.open: dict[asyncio.Task[None], Connection] = {}
+        self.plain: set[HttpConnection] = set()
+        self.open: dict[asyncio.Task[None], Connection] = {}  # Hypercorn's
+        self.date = (0, b"")
+
+    def accept(self) -> HttpConnection:
+        """A new connection."""
+        return HttpConnection(self)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until it is closed."""
+        """Serve a connection with Hypercorn until it is closed."""
         task = asyncio.current_task()
         assert task is not None
         connection = self.open[task] = Connection(self, reader, writer)
@@ -67,17 +77,32 @@ class Connections:
     def end(self) -> None:
         """Close every connection as soon as it has been idle for a moment; those with a request when it is answered."""
         self.is_ending.set()
-        for connection in list(self.open.values()):
-            connection.announce_end()
+        for connection in self.plain:
+            connection.end_soon()
+        for one in list(self.open.values()):
+            one.announce_end()
+
+    def idle_s(self) -> float:
+        """How long a connection may be idle."""
+        return LINGER_S if self.is_ending.is_set() else self.keep_alive_s
+
+    def date_line(self) -> bytes:
+        """The line of a reply's head with the time, which changes once a second."""
+        now = int(time())
+        if self.date[0] != now:
+            self.date = now, f"date: {format_date_time(now)}\r\n".encode()
+        return self.date[1]
 
     async def wait(self, most_s: float) -> bool:
         """Wait until all connections are closed, at most `most_s` seconds; whether they are."""
-        if self.open:
-            await asyncio.wait(self.open, timeout=most_s)
-        return not self.open
+        if self.open or self.plain:
+            await asyncio.wait([*self.open, *(one.until_closed() for one in self.plain)], timeout=most_s)
+        return not (self.open or self.plain)
 
     async def cancel(self, most_s: float) -> None:
         """Cancel the requests of all connections, and close these."""
+        for connection in self.plain:
+            connection.cancel()
         for task in self.open:
             task.cancel()
         await self.wait(most_s)
@@ -88,7 +113,7 @@ class Connection(TCPServer):
 
     def __init__(self, all_of: Connections, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(all_of.app, loop, all_of.config, all_of.context, {}, reader, writer)
+        super().__init__(all_of.wrapped_app, loop, all_of.config, all_of.context, {}, reader, writer)
         self.all_of = all_of
 
     async def _idle_timeout(self) -> None:

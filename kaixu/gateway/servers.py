@@ -94,7 +94,8 @@ async def hypercorn(
     config.include_server_header = False
     connections = Connections(gateway.app, config, keep_alive_s=KEEP_ALIVE_S)
     sockets = config.create_sockets().insecure_sockets
-    servers = [await asyncio.start_server(connections.serve, sock=one, backlog=BACKLOG) for one in sockets]
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(connections.accept, sock=one, backlog=BACKLOG) for one in sockets]
     await until_stopped()
     try:
         await stop_accepting(sockets)

@@ -104,6 +104,35 @@ async def test_a_wrong_method_with_a_body_does_not_cost_the_connection(shared: H
     assert b"HTTP/1.1 200 " in replies
 
 
+async def test_requests_sent_together_are_answered_in_their_order(shared: House, account: Account) -> None:
+    body = json.dumps(TALK).encode()
+    key = f"host: x\r\nauthorization: Bearer {account.key}\r\n"
+    whole = f"POST /v1/chat/completions HTTP/1.1\r\n{key}content-length: {len(body)}\r\n\r\n".encode() + body
+    chunks = f"POST /v1/nothing HTTP/1.1\r\n{key}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n".encode()
+    models = f"HEAD /v1/models HTTP/1.1\r\n{key}\r\n".encode()
+    last = f"OPTIONS /v1/models HTTP/1.1\r\n{key}connection: close\r\n\r\n".encode()
+    said = await raw(shared, whole + models + whole[:-3], whole[-3:] + chunks + models + last)
+    assert not said.endswith(b"<still open>")
+    statuses = [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200, 200, 200, 404, 200, 204]
+
+
+async def test_a_body_may_come_later_than_its_head_and_in_pieces(shared: House, account: Account) -> None:
+    body = json.dumps(TALK).encode()
+    head = LENGTHS.format(key=account.key, more=f"content-length: {len(body)}\r\nconnection: close").encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared.processes[0].port)
+    for part in (head, body[:7], body[7:20], body[20:]):
+        writer.write(part)
+        await writer.drain()
+        async with account.http.get(f"{account.url}/api/health") as response:  # by now the server has read it
+            assert response.status == 200
+    async with asyncio.timeout(20):
+        said = await reader.read()
+    writer.close()
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
 SENT_BY_SDKS = "Authorization,Content-Type,X-Stainless-Retry-Count,x-stainless-os,anthropic-beta,some-new-header"
 
 
