@@ -152,10 +152,11 @@ async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) 
             for event in opened.buffered:
                 ticket.count_event(event)
                 yield event
+            limit = Deadline(deadline)
             while not ticket.over_budget:
                 try:
                     # Limits the lane's own work only, not the time that the reader spends on an event.
-                    with Deadline(deadline):
+                    with limit:
                         event_or_end = await anext(events, None)
                 except Exception as error:
                     if ticket.finish_reason is None:

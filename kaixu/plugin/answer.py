@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.lines import LineReader
-from kaixu.plugin.sse import SSEReader
+from kaixu.plugin.sse import ServerSentEvent, SSEReader
 from kaixu.plugin.surrogates import Joiner
 
 #: Size limit of a response in one piece; events and lines have limits of their own.
@@ -26,6 +26,8 @@ LEADING = b" \t\r\n\xef\xbb\xbf"
 
 Note = Callable[[str], None]
 DECODER = msgspec.json.Decoder()
+#: What it raises for data that is not strict JSON.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Document(Struct, frozen=True):
@@ -51,37 +53,49 @@ class AnswerReader:
         self.lost = False  # a piece was not JSON at all, so a part of the answer is missing
         self.has_pieces = False  # at least one piece of data was received
         self.chunks: AsyncIterator[bytes] = aiter(response.aiter_bytes())
+        self.joiner = Joiner()
+        self.names: list[str] = []  # of the documents that wait in `joiner`
 
-    async def documents(self) -> AsyncGenerator[Document, None]:
-        """The documents of the response, up to its end or `[DONE]`. Raises `UpstreamError` if it is too large."""
+    async def batches(self) -> AsyncGenerator[list[Document], None]:
+        """The documents of the response, those that came together in one list, up to its end or `[DONE]`.
+
+        Raises `UpstreamError` if it is too large.
+        """
         start = await self.first_chunk()
         if (whole := self.whole_in(start)) is not None:
             self.streamed, self.has_pieces = False, True
-            yield Document("message", whole)
+            yield [Document("message", whole)]
             return
         self.streamed = start.lstrip(LEADING)[:1] not in (b"{", b"[")
-        joiner = Joiner()
-        names: list[str] = []
-        async for pieces in self.events(start) if self.streamed else self.json_pieces(start):
-            self.has_pieces = self.has_pieces or bool(pieces)
-            for event, data in pieces:
-                if b"[DONE]" in data[:16] and data.strip() == b"[DONE]":
-                    self.done = True
+        if self.streamed:
+            reader = SSEReader()
+            if documents := self.documents_in(reader.feed(start)):
+                yield documents
+            if not self.done:
+                async for chunk in self.chunks:
+                    if documents := self.documents_in(reader.feed(chunk)):
+                        yield documents
+                    if self.done:
+                        break
+                else:
+                    if documents := self.documents_in(reader.feed(b"\n\n")):
+                        yield documents
+        else:
+            async for pieces in self.json_pieces(start):
+                if documents := self.documents_in(pieces):
+                    yield documents
+                if self.done:
                     break
-                values = self.values(data)
-                if not joiner.waiting and len(values) == 1 and values[0][1]:  # the usual case
-                    yield Document(event, values[0][0])
-                    continue
-                for value, clean in values:
-                    names.append(event)
-                    for ready in joiner.feed(value, clean=clean):
-                        yield Document(names.pop(0), ready)
-            if self.done:
-                break
-        for ready in joiner.rest():
-            yield Document(names.pop(0), ready)
+        if documents := self.named(self.joiner.rest()):
+            yield documents
         if not self.has_pieces and "json" in self.response.headers.get("content-type", ""):
             self.unreadable = True
+
+    async def documents(self) -> AsyncGenerator[Document, None]:
+        """As `batches`, one by one."""
+        async for documents in self.batches():
+            for document in documents:
+                yield document
 
     async def drain(self) -> None:
         """Read a finished stream to its end, so that its connection can be reused.
@@ -109,19 +123,11 @@ class AnswerReader:
             return None
         try:
             document = DECODER.decode(start)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None
         return document if isinstance(document, dict) else None
 
-    async def events(self, start: bytes) -> AsyncGenerator[list[tuple[str, bytes]], None]:
-        """Name and data of the server-sent events in each chunk."""
-        reader = SSEReader()
-        yield [(event.event, event.data) for event in reader.feed(start)]
-        async for chunk in self.chunks:
-            yield [(event.event, event.data) for event in reader.feed(chunk)]
-        yield [(event.event, event.data) for event in reader.feed(b"\n\n")]
-
-    async def json_pieces(self, start: bytes) -> AsyncGenerator[list[tuple[str, bytes]], None]:
+    async def json_pieces(self, start: bytes) -> AsyncGenerator[list[ServerSentEvent], None]:
         """JSON lines if the first line is JSON by itself, else one document; all with the name "message"."""
         lines = LineReader()
         first = lines.feed(start.lstrip(LEADING))
@@ -133,17 +139,43 @@ class AnswerReader:
         if not first:
             return
         if decoded(first[0]) is not None:
-            yield [("message", line.removeprefix(b"data:")) for line in first]
+            yield [line_event(line) for line in first]
             async for chunk in self.chunks:
-                yield [("message", line.removeprefix(b"data:")) for line in lines.feed(chunk)]
-            yield [("message", line.removeprefix(b"data:")) for line in lines.feed(b"\n")]
+                yield [line_event(line) for line in lines.feed(chunk)]
+            yield [line_event(line) for line in lines.feed(b"\n")]
             return
         whole = bytearray(b"\n".join([*first, bytes(lines.line)]))
         async for chunk in self.chunks:
             whole += chunk
             if len(whole) > MOST_WHOLE_BYTES:
                 raise UpstreamError(f"the vendor's answer is larger than {MOST_WHOLE_BYTES >> 20} MiB")
-        yield [("message", bytes(whole))]
+        yield [ServerSentEvent("message", bytes(whole))]
+
+    def documents_in(self, pieces: list[ServerSentEvent]) -> list[Document]:
+        """The documents that these pieces complete, up to `[DONE]`."""
+        if pieces:
+            self.has_pieces = True
+        documents: list[Document] = []
+        for piece in pieces:
+            data = piece.data
+            try:
+                value = DECODER.decode(data)
+            except UNREADABLE:
+                value = None
+            if type(value) is dict and not self.joiner.waiting:  # the usual case
+                documents.append(Document(piece.event, value))
+                continue
+            if data.strip() == b"[DONE]":
+                self.done = True
+                break
+            for one, clean in self.values(data):
+                self.names.append(piece.event)
+                documents += self.named(self.joiner.feed(one, clean=clean))
+        return documents
+
+    def named(self, values: list[dict[str, Any]]) -> list[Document]:
+        """Complete values with the names of their events."""
+        return [Document(self.names.pop(0), value) for value in values]
 
     def values(self, data: bytes) -> list[tuple[dict[str, Any], bool]]:
         """The JSON objects in a piece, each with whether all its text is valid Unicode."""
@@ -164,6 +196,11 @@ class AnswerReader:
         return [(one, clean) for one in objects]
 
 
+def line_event(line: bytes) -> ServerSentEvent:
+    """A JSON line as an event; some vendors begin each with `data:`."""
+    return ServerSentEvent("message", line.removeprefix(b"data:"))
+
+
 def decoded(data: bytes) -> tuple[Any, bool] | None:
     """A JSON value, and whether all its text is valid Unicode; None if `data` is not JSON.
 
@@ -172,7 +209,7 @@ def decoded(data: bytes) -> tuple[Any, bool] | None:
     """
     try:
         return DECODER.decode(data), True
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         pass
     try:
         return json.loads(data.decode("utf-8", "replace")), False

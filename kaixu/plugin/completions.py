@@ -26,7 +26,7 @@ THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 THINKING = frozenset({"thinking", "reasoning", "reasoning_content"})
 #: The fields of a chunk with nothing but text, besides those that are null.
 TEXT_ALONE = frozenset({"content", "role"})
-CHOICE_ALONE = frozenset({"index", "delta", "logprobs"})
+CHOICE_ALONE = frozenset({"index", "delta", "logprobs", "content_filter_results"})  # the last one is Azure's
 MOST_CHOICES = 1000
 #: Fields of a delta that must be strings.
 TEXTS = frozenset({"content", "refusal", *THOUGHTS})

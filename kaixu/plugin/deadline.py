@@ -126,8 +126,9 @@ CALL_TIMER: ContextVar[CallTimer | None] = ContextVar("CALL_TIMER", default=None
 class Deadline:
     """`with Deadline(at):` raises `TimeoutError` if the block still waits at `at`, in the event loop's time.
 
-    Only for one block of one task. The block itself is cancelled, as with `asyncio.timeout_at`; a cancellation from
-    elsewhere remains one. Without a `CallTimer` around it, it has a timer of its own.
+    Only for blocks of one task, one after the other: to enter it again costs less than a new one. The block itself is
+    cancelled, as with `asyncio.timeout_at`; a cancellation from elsewhere remains one. Without a `CallTimer` around it,
+    it has a timer of its own.
     """
 
     __slots__ = ("_cancelling", "_has_own_timer", "_seconds", "_timer", "at", "is_over", "outer")
@@ -137,8 +138,22 @@ class Deadline:
         self._seconds = seconds  # from the beginning of the block, in place of `at`
         self.is_over = False
         self.outer: Deadline | None = None
+        self._timer: CallTimer | None = None
 
     def __enter__(self) -> Deadline:
+        timer = self._timer or self._find_timer()
+        if self._seconds is not None:
+            self.at = timer._loop.time() + self._seconds
+        self.is_over = False
+        self._cancelling = timer._task.cancelling()
+        self.outer = timer._innermost
+        timer._innermost = self
+        if self.at < timer._fires_at or timer._handle is None:
+            timer._fire_by(self.at)
+        return self
+
+    def _find_timer(self) -> CallTimer:
+        """The timer of the current task, or one of its own."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
@@ -147,29 +162,25 @@ class Deadline:
         if timer is None or self._has_own_timer:
             timer = CallTimer()
             timer._attach(loop)
-        if self._seconds is not None:
-            self.at = loop.time() + self._seconds
         self._timer = timer
-        self._cancelling = task.cancelling()
-        self.outer = timer._innermost
-        timer._innermost = self
-        if self.at < timer._fires_at or timer._handle is None:
-            timer._fire_by(self.at)
-        return self
+        return timer
 
     def move(self, at: float) -> None:
         """End the block at `at` instead, later or earlier; without effect on one that is over."""
+        assert self._timer is not None
         self.at = at
         self._timer._fire_by(at)
 
     def restart(self, seconds: float) -> None:
         """End the block in `seconds` from now instead."""
+        assert self._timer is not None
         self.move(self._timer._loop.time() + seconds)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         timer = self._timer
+        assert timer is not None
         if timer._innermost is self:
             timer._innermost = self.outer
         else:

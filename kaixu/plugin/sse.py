@@ -55,6 +55,17 @@ class SSEReader:
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes. Raises `UpstreamError` when one of them grows too large."""
+        if (
+            chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and chunk.find(b"\n") == len(chunk) - 2
+            and not self.line
+            and not self.data
+            and self.name == "message"
+            and b"\r" not in chunk
+        ):  # the usual case: one event in one chunk
+            self.begun, self.after_return = True, False
+            return [ServerSentEvent("message", chunk[6:-2])]
         if self.after_return and chunk.startswith(b"\n"):
             chunk = chunk[1:]
             self.after_return = False

@@ -96,9 +96,21 @@ MEANINGS: dict[str, tuple[str, int]] = {
     for rank, name in enumerate(names)
 }
 
-#: Common fields of events that never contain usage.
+#: Common fields of events that never contain usage; `obfuscation` is OpenAI's padding, `provider` OpenRouter's.
 WITHOUT_USAGE = frozenset(
-    {"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier", "type", "index"}
+    {
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "system_fingerprint",
+        "service_tier",
+        "type",
+        "index",
+        "obfuscation",
+        "provider",
+    }
 )
 
 Fields = dict[str, Any]

@@ -120,9 +120,12 @@ class Anthropic(Lane):
         outgoing = post(self.url, self.headers_for(native), ENCODER.encode(body))
         async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
-            async for document in until_end(answer.documents(), reader.finished):
-                for event in reader.read(document):
-                    yield event
+            async for documents in until_end(answer.batches(), reader.finished):
+                for document in documents:
+                    for event in reader.read(document):
+                        yield event
+                    if reader.done:
+                        break
                 if reader.done:
                     break
             yield reader.end(answer)

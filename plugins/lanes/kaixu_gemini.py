@@ -96,8 +96,8 @@ class Gemini(Lane):
         body = self.safety | translate(request)
         async with wire.send(self.outgoing(request.model, "streamGenerateContent?alt=sse", body)) as response:
             answer = AnswerReader(response, wire.note)
-            async for document in until_end(answer.documents(), reader.finished):
-                for event in reader.read(document.data):
+            async for documents in until_end(answer.batches(), reader.finished):
+                for event in (event for document in documents for event in reader.read(document.data)):
                     # Google has no switch for parallel tool calls: a client that wants one at a time gets the first.
                     if not (one_by_one and type(event) is ToolCallDelta and event.index > 0):
                         yield event

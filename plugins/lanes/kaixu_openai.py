@@ -140,9 +140,10 @@ class OpenAI(Lane):
         reader = CompletionReader(wire.note, native=request.native is not None, ended=wire.finished)
         async with wire.send(outgoing) as response:
             answer = AnswerReader(response, wire.note)
-            async for document in until_end(answer.documents(), reader.finished):
-                for event in reader.read(document.data):
-                    yield event
+            async for documents in until_end(answer.batches(), reader.finished):
+                for document in documents:
+                    for event in reader.read(document.data):
+                        yield event
             yield reader.end(answer)
             if answer.done:
                 await answer.drain()

@@ -238,3 +238,20 @@ def cancelling() -> int:
     task = asyncio.current_task()
     assert task is not None
     return task.cancelling()
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["a call's timer", "its own timer"])
+async def test_a_deadline_that_is_entered_again_begins_again(shared: bool) -> None:
+    with CallTimer() if shared else nullcontext():
+        limit = within(0.05)
+        for _ in range(3):
+            with limit:
+                await asyncio.sleep(0)
+        for _ in range(2):
+            with pytest.raises(TimeoutError), limit:
+                await forever()
+        with limit:
+            await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0

@@ -45,7 +45,7 @@ class MessageStreamEncoder:
 
     def event(self, event: ChatEvent) -> bytes:
         """One event of the lane."""
-        if isinstance(event, NativeEvent):
+        if type(event) is NativeEvent:
             return self.pass_on(event.data)
         return b"" if self.native else b"".join([self.write(encoded) for encoded in self.blocks.encode(event)])
 

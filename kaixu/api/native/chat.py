@@ -23,12 +23,15 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
-from kaixu.edge.sse import frame
+from kaixu.edge.sse import ENCODER, frame
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
 from .chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_names
+
+#: `frame("delta", {"text": text})`: nearly all events of a stream.
+TEXT_FRAME = b'event: delta\ndata: {"text":%s}\n\n'
 
 
 class NativeChatCall(msgspec.Struct, frozen=True):
@@ -144,9 +147,9 @@ class NativeStreamEncoder:
 
     def event(self, event: ChatEvent) -> bytes:
         """`delta`."""
+        if type(event) is ChatDelta:
+            return TEXT_FRAME % ENCODER.encode(event.text)
         match event:
-            case ChatDelta(text):
-                return frame("delta", {"text": text})
             case ReasoningDelta(text) if text:
                 return frame("delta", {"reasoning": text})
             case ToolCallDelta():

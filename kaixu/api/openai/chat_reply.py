@@ -12,7 +12,7 @@ from kaixu.api.openai.tool_call_format import ToolCallFormat
 from kaixu.collections.retrieval import Retrieved
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
-from kaixu.edge.sse import comment, data_frame
+from kaixu.edge.sse import ENCODER, comment, data_frame
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import (
@@ -28,6 +28,10 @@ from .chat_messages import thought_signature_field
 
 #: The usage figures that are replaced with the billed ones.
 BILLED_FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+#: A chunk with text, around the text, after its first fields.
+TEXT_START = b'"choices":[{"index":0,"delta":{"content":'
+TEXT_END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 
 #: Fields of deltas that are joined; for all others the last value counts.
 TEXT_FIELDS = frozenset(
@@ -52,6 +56,7 @@ class ChatStreamEncoder:
         self.native = native
         self.include_usage = include_usage
         self.head: dict[str, Any] = {}
+        self.text_start = b""  # what all chunks with text begin with, once it is known
         self.usage: dict[str, Any] | None = None
         self.started = False
         self.finished = False
@@ -68,14 +73,22 @@ class ChatStreamEncoder:
 
     def event(self, event: ChatEvent) -> bytes:
         """One chunk, or nothing."""
-        if isinstance(event, NativeEvent):
+        if type(event) is NativeEvent:
             return self.pass_on(event.data)
         if self.native:
             return b""
+        if type(event) is ChatDelta and self.started:
+            return self.text_frame(event.text)
         if isinstance(event, Finish):
             return self.finish(event.reason)
         delta = self.deltas.encode(event)
         return b"" if delta is None else self.chunk_frame(delta)
+
+    def text_frame(self, text: str) -> bytes:
+        """The chunk with a piece of text: nearly all of a stream, so what is the same in all is encoded once."""
+        if not self.text_start:
+            self.text_start = b"data: %s,%s" % (ENCODER.encode(self.head)[:-1], TEXT_START)
+        return self.text_start + ENCODER.encode(text) + TEXT_END
 
     def chunk_frame(self, delta: dict[str, Any]) -> bytes:
         """A chunk with a delta of the message."""
@@ -86,20 +99,20 @@ class ChatStreamEncoder:
 
     def pass_on(self, data: dict[str, Any]) -> bytes:
         """The vendor's chunk, without its usage, which is sent when the call is settled."""
-        chunk = data | {"model": self.model, "object": "chat.completion.chunk"}
-        usage = chunk.pop("usage", None)
+        head, usage = self.head, data.get("usage")
         self.usage = usage or self.usage
         for name in ("id", "created"):
-            if chunk.get(name):
-                self.head[name] = chunk[name]
-            else:
-                chunk.pop(name, None)
-        choices = [as_delta(choice) for choice in chunk.get("choices") or ()]
-        if any(choice.get("finish_reason") for choice in choices):
-            self.finished = True
+            if value := data.get(name):
+                head[name] = value
+        choices = [as_delta(choice) if "message" in choice else choice for choice in data.get("choices") or ()]
+        for choice in choices:
+            if choice.get("finish_reason"):
+                self.finished = True
         if not choices and usage is not None:
             return b""
-        return data_frame(self.head | chunk | {"choices": choices})
+        chunk = {**head, **data, **head, "choices": choices}  # ours first, and ours where both have a value
+        chunk.pop("usage", None)
+        return data_frame(chunk)
 
     def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
         """A chunk made by the gateway."""
