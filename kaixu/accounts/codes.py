@@ -20,6 +20,7 @@ from kaixu.store.pool import database
 
 from . import fields
 from .code_material import code_hash, new_code, normal_code
+from .key_material import pepper_id
 
 __all__ = [
     "CodeBatch",
@@ -107,6 +108,7 @@ async def create_codes(
                         code="IDEMPOTENCY_KEY_USED",
                     )
                 return MadeCodes(batch, None)
+            await store.note_pepper(connection, batch.id, pepper_id(pepper))
             await write_audit(
                 connection,
                 AuditEvent(actor, "CODES_CREATE", f"code_batch:{batch.id}", request_id, after=row_of(batch)),

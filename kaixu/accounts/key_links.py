@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets as randomness
+from collections.abc import Sequence
 from html import escape
 from uuid import uuid4
 
@@ -15,8 +16,9 @@ from kaixu.ops.mail_content import Content, seal_content
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import Conflict, CustomerDisabled, NotFound, RateLimited
 from kaixu.store import key_requests as store
-from kaixu.store.key_requests import Limits, LinkMail
+from kaixu.store.key_requests import Limits, LinkMail, LinkState
 from kaixu.store.pool import database
+from kaixu.store.query import Connection
 
 from .selfservice_keys import SelfserviceKey, issue_key
 
@@ -75,20 +77,29 @@ def token_hash(pepper: str, token: str) -> bytes:
     return hmac.digest(pepper.encode(), f"key link:{token}".encode(), "sha256")
 
 
-async def require_usable(pool: asyncpg.Pool, pepper: str, token: str) -> None:
+async def require_usable(pool: asyncpg.Pool, peppers: Sequence[str], token: str) -> None:
     """Look at a link without using it. Raises like `use_link`, as far as that can be told before."""
     if not TOKEN.fullmatch(token):
         raise unusable("unknown")
     with database():
-        link = await store.link_state(pool, token_hash(pepper, token))
+        _, link = await stored_link(pool, peppers, token)
     if link is None:
         raise unusable("unknown")
     if link.state != "link" or link.is_expired:
         raise unusable(link.state if link.state != "link" else "expired")
 
 
+async def stored_link(db: Connection, peppers: Sequence[str], token: str) -> tuple[bytes, LinkState | None]:
+    """The hash under which a link is stored, with its state; the first hash and None: there is no such link."""
+    hashes = [token_hash(pepper, token) for pepper in peppers]
+    for one in hashes:
+        if (link := await store.link_state(db, one)) is not None:
+            return one, link
+    return hashes[0], None
+
+
 async def use_link(
-    pool: asyncpg.Pool, settings: Settings, pepper: str, limits: Limits, token: str, *, request_id: str
+    pool: asyncpg.Pool, settings: Settings, peppers: Sequence[str], limits: Limits, token: str, *, request_id: str
 ) -> SelfserviceKey:
     """Make the key of a link, once.
 
@@ -98,27 +109,28 @@ async def use_link(
     if not TOKEN.fullmatch(token):
         raise unusable("unknown")
     try:
-        return await used(pool, settings, pepper, limits, token, request_id=request_id)
+        return await used(pool, settings, peppers, limits, token, request_id=request_id)
     except Conflict as error:
         if error.code != Conflict.code:
             raise
     # An operator has made a customer of this address meanwhile: the key is for that one.
-    return await used(pool, settings, pepper, limits, token, request_id=request_id)
+    return await used(pool, settings, peppers, limits, token, request_id=request_id)
 
 
 async def used(
-    pool: asyncpg.Pool, settings: Settings, pepper: str, limits: Limits, token: str, *, request_id: str
+    pool: asyncpg.Pool, settings: Settings, peppers: Sequence[str], limits: Limits, token: str, *, request_id: str
 ) -> SelfserviceKey:
     """Have the database spend the link, and make its key in the same transaction."""
     with database():
         async with pool.acquire() as connection, connection.transaction():
-            redemption = await store.use_key_link(connection, token_hash(pepper, token), limits)
+            stored, _ = await stored_link(connection, peppers, token)
+            redemption = await store.use_key_link(connection, stored, limits)
             if redemption.outcome == "issue":
                 assert redemption.request_id is not None
                 return await issue_key(
                     connection,
                     settings,
-                    pepper,
+                    peppers[0],
                     address=redemption.address or "",
                     mailbox=redemption.mailbox or "",
                     customer_id=redemption.customer_id,

@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
+from functools import lru_cache
 
 PREFIX = "kx_live_"
 SHAPE = re.compile(r"kx_live_[A-Za-z0-9_-]{43,192}")
@@ -38,3 +40,21 @@ def key_hash(pepper: str, key: str) -> bytes:
 def legacy_hash(key: str) -> bytes:
     """Plain SHA-256, as keys of the older edition and of LiteLLM are stored until their first use."""
     return hashlib.sha256(key.encode()).digest()
+
+
+def other_hashes(peppers: Sequence[str], key: str) -> bytes:
+    """What a key is looked for under if it is not found by `key_hash`: one text for the statements that find keys.
+
+    `legacy_hash`; while KEY_PEPPER is being replaced, then the hash under the other pepper, 32 bytes each, and the
+    `pepper_id` that admission stores with the present hash when it moves the key to it.
+    """
+    if len(peppers) == 1:
+        return legacy_hash(key)
+    present, old = peppers
+    return legacy_hash(key) + key_hash(old, key) + pepper_id(present)
+
+
+@lru_cache(maxsize=16)
+def pepper_id(pepper: str) -> bytes:
+    """Which pepper a hash was made with: stored beside it, so that what still needs the old one can be counted."""
+    return hmac.digest(pepper.encode(), b"kaixu pepper id", "sha256")[:8]

@@ -24,7 +24,7 @@ from . import fields
 from .changes import Field, changed, read, settings_of
 from .customers import no_customer
 from .key_groups import require_group
-from .key_material import key_hash, new_key
+from .key_material import key_hash, new_key, pepper_id
 from .model_limits import model_limits
 
 __all__ = [
@@ -129,6 +129,7 @@ async def create_key(
                 customer_id=customer_id,
                 chain_id=None,
                 key_hash=key_hash(pepper, key),
+                pepper_id=pepper_id(pepper),
                 key_last4=key[-4:],
                 settings=settings,
             )
@@ -282,6 +283,7 @@ async def rotate_key(
                 customer_id=old.customer_id,
                 chain_id=old.chain_id,
                 key_hash=key_hash(pepper, key),
+                pepper_id=pepper_id(pepper),
                 key_last4=key[-4:],
                 settings=settings_of(KeySettings, old, {}),
             )

@@ -24,6 +24,8 @@ from kaixu.store.operators import OperatorSecrets
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
+from .key_material import pepper_id
+
 STEP_S = 30
 
 #: How many steps a clock may be off, in both directions.
@@ -69,10 +71,10 @@ def step_of(secret: str, code: str, now: float) -> int | None:
     return found
 
 
-def recovery_hash(secrets_: Secrets, code: str) -> bytes:
+def recovery_hash(pepper: str, code: str) -> bytes:
     """What is stored of a recovery code."""
     plain = code.replace("-", "").replace(" ", "").lower()
-    return hmac.digest(secrets_.key_pepper.encode(), b"recovery code " + plain.encode("utf-8", "replace"), "sha256")
+    return hmac.digest(pepper.encode(), b"recovery code " + plain.encode("utf-8", "replace"), "sha256")
 
 
 def new_recovery_codes() -> list[str]:
@@ -97,7 +99,7 @@ async def check_second_factor(db: Connection, row: OperatorSecrets, code: str | 
         step = step_of(opened(row.totp_secret, row.id, secrets_), plain, time.time())
         if step is not None and await store.take_totp_step(db, row.id, step):
             return "totp"
-    elif await store.take_recovery_code(db, row.id, recovery_hash(secrets_, plain)):
+    elif await store.take_recovery_code(db, row.id, [recovery_hash(one, plain) for one in secrets_.key_peppers]):
         return "recovery_code"
     raise wrong_code()
 
@@ -169,7 +171,9 @@ async def confirm_totp(
         async with pool.acquire() as connection, connection.transaction():
             if not await store.confirm_totp(connection, operator_id, row.totp_pending, step):
                 raise Conflict("another second factor was set up meanwhile", hint="Use the newest QR code.")
-            await store.replace_recovery_codes(connection, operator_id, [recovery_hash(secrets_, one) for one in codes])
+            hashes = [recovery_hash(secrets_.key_pepper, one) for one in codes]
+            made_with = pepper_id(secrets_.key_pepper)
+            await store.replace_recovery_codes(connection, operator_id, hashes, pepper_id=made_with)
             await write_audit(connection, AuditEvent(actor, "OPERATOR_TOTP_ON", f"operator:{email}", request_id))
     return codes
 

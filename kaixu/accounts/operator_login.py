@@ -64,7 +64,7 @@ async def log_in_with_admin_password(
                 method="admin_password",
                 section=section,
                 operator=None,
-                mark=password_mark(secrets),
+                mark=password_mark(secrets.key_pepper, secrets.admin_password),
             )
 
 

@@ -50,9 +50,9 @@ def id_hash(random_id: str) -> bytes:
     return hashlib.sha256(random_id.encode("utf-8", "surrogatepass")).digest()
 
 
-def password_mark(secrets_: Secrets) -> bytes:
+def password_mark(pepper: str, admin_password: str) -> bytes:
     """A mark of the admin password, under the pepper: a session that was begun with another one is over."""
-    return hmac.digest(secrets_.key_pepper.encode(), b"admin password " + secrets_.admin_password.encode(), "sha256")
+    return hmac.digest(pepper.encode(), b"admin password " + admin_password.encode(), "sha256")
 
 
 async def begin_session(
@@ -122,7 +122,8 @@ async def identify_session(
     if row is None:
         return None
     if row.method == "admin_password":
-        is_same = hmac.compare_digest(row.password_mark or b"", password_mark(secrets_))
+        marks = [password_mark(pepper, secrets_.admin_password) for pepper in secrets_.key_peppers]
+        is_same = any(hmac.compare_digest(row.password_mark or b"", mark) for mark in marks)
         if not section.admin_password or not is_same:
             return None
         return Identity(actor="admin", role="owner", method=row.method, session_id=row.id, expires_at=row.expires_at)

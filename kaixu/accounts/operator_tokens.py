@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 import msgspec
@@ -18,6 +18,7 @@ from kaixu.store.operator_tokens import OperatorToken as OperatorToken
 from kaixu.store.pool import database
 
 from . import fields
+from .key_material import pepper_id
 from .operator_identity import ROLES, SCOPES, Identity, role_of
 
 PREFIX = "kx_admin_"
@@ -97,6 +98,7 @@ async def create_token(
                 connection,
                 name=name,
                 token_hash=token_hash(pepper, token),
+                pepper_id=pepper_id(pepper),
                 last4=token[-4:],
                 scopes=scopes,
                 operator_id=maker.operator_id,
@@ -164,13 +166,17 @@ async def revoke_token(
     return revoked
 
 
-async def identify_token(pool: asyncpg.Pool, token: str, *, pepper: str, address: str) -> Identity | None:
+async def identify_token(pool: asyncpg.Pool, token: str, *, peppers: Sequence[str], address: str) -> Identity | None:
     """Who a token stands for; None where it is unknown, revoked, expired, or its operator is off.
 
-    A token may what its scopes say, and never more than its operator's role now.
+    A token may what its scopes say, and never more than its operator's role now. One that is stored under the old
+    pepper is stored under the first one from now on.
     """
+    hashes = [token_hash(pepper, token) for pepper in peppers]
     with database():
-        row = await store.check_token(pool, token_hash(pepper, token), address=address)
+        row = await store.check_token(pool, hashes, address=address)
+        if row is not None and row.is_old:
+            await store.move_token(pool, row.id, hashes[0], pepper_id=pepper_id(peppers[0]))
     if row is None:
         return None
     return Identity(

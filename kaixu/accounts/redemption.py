@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import asyncpg
 import msgspec
 
@@ -43,7 +45,14 @@ class Credit(msgspec.Struct, frozen=True):
 
 
 async def redeem(
-    pool: asyncpg.Pool, *, key_id: int, key_last4: str, code: object, address: str, pepper: str, request_id: str
+    pool: asyncpg.Pool,
+    *,
+    key_id: int,
+    key_last4: str,
+    code: object,
+    address: str,
+    peppers: Sequence[str],
+    request_id: str,
 ) -> Credit:
     """Credit a code to the customer of a key; `applied` is false where this customer had redeemed it before.
 
@@ -52,13 +61,16 @@ async def redeem(
     that is used, revoked, expired, or for others.
     """
     plain = read_code(code)
-    network = network_hash(pepper, network_of(address))
+    network = network_hash(peppers[0], network_of(address))
+    hashes = [code_hash(pepper, plain) for pepper in peppers]
     with database():
         async with pool.acquire() as connection, connection.transaction():
+            # One that does not exist is a try, too, and counts once.
+            stored = await store.stored_hash(connection, hashes) if len(hashes) > 1 else None
             done = await store.redeem_code(
                 connection,
                 key_id=key_id,
-                code_hash=code_hash(pepper, plain),
+                code_hash=stored or hashes[0],
                 network=network,
                 per_customer=PER_CUSTOMER,
                 per_network=PER_NETWORK,

@@ -40,6 +40,12 @@ def secret_of(secrets: Secrets, name: str) -> str:
     return value
 
 
+def known_secrets(secrets: Secrets, name: str) -> list[str]:
+    """The secret of a variable, and the one that it replaces or will be replaced by."""
+    old: str = getattr(secrets, f"{name.lower()}_old")
+    return [secret_of(secrets, name), *([old] if old else [])]
+
+
 def fresh(secrets: Secrets, name: str) -> Fingerprint:
     """A new fingerprint of a secret."""
     salt = randomness.token_bytes(SALT_BYTES)
@@ -54,14 +60,19 @@ def is_of(one: Fingerprint, secret: str) -> bool:
 async def wrong_secrets(db: Connection, secrets: Secrets) -> list[str]:
     """The variables whose secret is another one than the database's. Changes nothing.
 
-    While DB_ENCRYPTION_KEY is being replaced, the database's may be the present one or the old one: with both, all that
-    is stored can be read.
+    While a secret is being replaced, the database's may be the present one or the old one: with both, all that is
+    stored can be read, and all keys are found.
     """
-    wrong = [
-        one for one in await store.fingerprints(db, list(WITH_ANOTHER)) if not is_of(one, secret_of(secrets, one.name))
+    return [
+        one.name
+        for one in await store.fingerprints(db, list(WITH_ANOTHER))
+        if not any(is_of(one, secret) for secret in known_secrets(secrets, one.name))
     ]
-    old = secrets.db_encryption_key_old
-    return [one.name for one in wrong if not (old and one.name == "DB_ENCRYPTION_KEY" and is_of(one, old))]
+
+
+async def is_other_one(db: Connection, name: str, secrets: Secrets) -> bool:
+    """Whether the database's secret is another one than the present one of this variable."""
+    return any(not is_of(one, secret_of(secrets, name)) for one in await store.fingerprints(db, [name]))
 
 
 async def require_secrets(db: Connection, secrets: Secrets) -> None:
@@ -92,7 +103,9 @@ async def accept_secrets(
             # Two commands at once: the second one waits, and sees what the first one has written.
             await connection.execute("lock table kaixu.secret_fingerprint in share row exclusive mode")
             stored = {one.name for one in await store.fingerprints(connection, names)}
-            wrong = await wrong_secrets(connection, dataclasses.replace(secrets, db_encryption_key_old=""))
+            wrong = await wrong_secrets(
+                connection, dataclasses.replace(secrets, db_encryption_key_old="", key_pepper_old="")
+            )
             changed = [name for name in dict.fromkeys(names) if name in wrong or name not in stored]
             for name in changed:
                 await store.replace_fingerprint(connection, fresh(secrets, name))

@@ -18,7 +18,7 @@ from kaixu.store.query import Connection
 
 from .changes import settings_of
 from .customers import Customer, create_customer_in
-from .key_material import key_hash, new_key
+from .key_material import key_hash, new_key, pepper_id
 from .keys import DEFAULTS, with_plan
 
 #: The actor in the audit log, and the label of the keys.
@@ -82,6 +82,7 @@ async def issue_key(
         customer_id=customer.id,
         chain_id=chain_id if earlier else None,
         key_hash=key_hash(pepper, key),
+        pepper_id=pepper_id(pepper),
         key_last4=key[-4:],
         settings=settings_of(KeySettings, earlier[0], {}) if earlier else first_settings(settings),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import asyncpg
 
 from kaixu.ops.clock import utc_now
@@ -11,14 +13,14 @@ from kaixu.store.audit import AuditEvent, write_audit
 from kaixu.store.keys import Key, KeyOwner, owner_of
 from kaixu.store.pool import database
 
-from .key_material import key_hash, legacy_hash
+from .key_material import key_hash, other_hashes
 from .keys import locked
 
 
-async def session_owner(pool: asyncpg.Pool, key: str, *, pepper: str) -> KeyOwner:
+async def session_owner(pool: asyncpg.Pool, key: str, *, peppers: Sequence[str]) -> KeyOwner:
     """The owner of `key`. Raises `Unauthenticated` for one that is unknown or revoked, `CustomerDisabled`."""
     with database():
-        owner = await owner_of(pool, key_hash=key_hash(pepper, key), legacy_hash=legacy_hash(key))
+        owner = await owner_of(pool, key_hash=key_hash(peppers[0], key), legacy_hash=other_hashes(peppers, key))
     if owner is None or owner.is_revoked:
         raise Unauthenticated("Invalid or revoked key")
     if owner.is_expired:

@@ -100,7 +100,7 @@ async def sees_details(services: Services, request: IncomingRequest) -> bool:
 
     While the database is away, nobody is known to be an operator.
     """
-    if is_inspection_token(services.secrets.jwt_secret, bearer_of(request.headers)):
+    if is_inspection_token(services.secrets.jwt_secrets, bearer_of(request.headers)):
         return True
     try:
         async with asyncio.timeout(PATIENCE_S):

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from kaixu import __version__
+from kaixu.accounts.key_material import pepper_id
 from kaixu.accounts.operators import list_operators
 from kaixu.accounts.outbox import outbox_state
 from kaixu.accounts.secret_fingerprints import sentence
@@ -26,6 +27,7 @@ from kaixu.reports.blob_stores import StoreSeen, stores_in_use
 from kaixu.reports.collection_indexes import LargeCollection, Overview
 from kaixu.reports.database_state import OLDEST_PGVECTOR, Connections, Holds, Partitions, ServerState
 from kaixu.reports.plugin_roles import PluginRole, plugin_roles
+from kaixu.reports.stored_hashes import stored_hashes
 
 from .check import catalog_at, other_secrets
 from .config_rows import link_rows, login_rows, mail_row
@@ -95,6 +97,7 @@ async def examine(session: CommandSession) -> list[Row]:
     rows.append(row("schema", True, "up to date"))
     names = await other_secrets(session)
     rows.append(row("database's secrets", not names, sentence(names) if names else "the same as here"))
+    rows += await pepper_rows(session)
     rows.append(reservations_row(await database_state.holds(pool)))
     rows.append(partitions_row(await database_state.partitions(pool)))
     rows.append(connections_row(await database_state.connections(pool), settings))
@@ -112,6 +115,19 @@ async def examine(session: CommandSession) -> list[Row]:
         rows += [role_row(one) for one in await plugin_roles(pool, catalog, pooler=settings.kaixu_pooler)]
     rows.append(collections_row(await collection_indexes.overview(pool)))
     return [*rows, *index_rows(await collection_indexes.large_collections(pool))]
+
+
+async def pepper_rows(session: CommandSession) -> list[Row]:
+    """What still needs KEY_PEPPER_OLD, while there is one."""
+    try:
+        secrets = session.secrets
+    except EnvironmentMistake:
+        return []
+    if not secrets.key_pepper_old:
+        return []
+    left = [one for one in await stored_hashes(session.pool, pepper_id(secrets.key_pepper)) if one.other]
+    counts = ", ".join(f"{one.other} {one.what}" for one in left)
+    return [row("KEY_PEPPER_OLD", True, f"stored under another pepper than KEY_PEPPER: {counts or 'nothing'}")]
 
 
 def server_rows(server: ServerState, *, is_embedded: bool) -> list[Row]:

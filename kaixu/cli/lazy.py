@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "secrets": (
         "stored_secrets",
-        "Stored secrets: encrypt them under another DB_ENCRYPTION_KEY, import tokens of the older edition.",
+        "Replace DB_ENCRYPTION_KEY and KEY_PEPPER step by step, import tokens of the older edition.",
     ),
     "doctor": (
         "doctor",

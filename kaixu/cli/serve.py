@@ -210,7 +210,7 @@ async def greet(gateway: Gateway, address: str, pid: int, *, dev: bool, as_json:
     typer.echo(f"\nadmin page: {address}/gateway")
     key = await dev_key(
         gateway.pool,
-        pepper=secrets.key_pepper,
+        peppers=secrets.key_peppers,
         home=gateway.settings.kaixu_home,
         cap_nusd=nusd_of_cents(gateway.settings.default_customer_cap_cents),
     )

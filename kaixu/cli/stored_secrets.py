@@ -1,4 +1,4 @@
-"""`kaixu secrets`: encrypt stored texts under another DB_ENCRYPTION_KEY; import tokens of the older edition."""
+"""`kaixu secrets`: replace DB_ENCRYPTION_KEY and KEY_PEPPER; import tokens of the older edition."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .customer_files import content_of
 from .examples import example
 from .failure import fail
 from .report import print_json, print_rows
+from .secret_status import status
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, load_catalog, load_settings, with_database
 
 
@@ -27,9 +28,10 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Stored secrets: encrypt them under another DB_ENCRYPTION_KEY, import tokens of the older edition.",
+        help="Replace DB_ENCRYPTION_KEY and KEY_PEPPER step by step, import tokens of the older edition.",
     )
     group.command("reseal", epilog=example("secrets reseal"))(reseal)
+    group.command("status", epilog=example("secrets status --keys"))(status)
     group.command("import", epilog=example("secrets import tokens.csv push token --key-file older-key"))(import_)
     app.add_typer(group, name="secrets")
 

@@ -7,6 +7,7 @@ import json
 import os
 import secrets as randomness
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -70,8 +71,17 @@ class Settings(StationVariables):
     )
     admin_password: SecretStr | None = Field(default=None, description="the operator's password, 12 characters or more")
     jwt_secret: SecretStr | None = Field(default=None, description="signs admin and session tokens")
+    jwt_secret_old: SecretStr | None = Field(
+        default=None,
+        description="tokens that were signed with this one are accepted, too: while `JWT_SECRET` is replaced",
+    )
     key_pepper: SecretStr | None = Field(
         default=None, description="the key of the HMAC-SHA256 under which virtual keys are stored"
+    )
+    key_pepper_old: SecretStr | None = Field(
+        default=None,
+        description="keys that were stored under this one are accepted, too, and are stored under `KEY_PEPPER` when "
+        "they are used: while it is replaced",
     )
     db_encryption_key: SecretStr | None = Field(
         default=None,
@@ -235,8 +245,8 @@ class MissingSecrets(EnvironmentMistake):
 class Secrets:
     """The four secrets, hidden in its repr. `made`: the names of those that were generated just now.
 
-    `admin_password` may be empty where nobody can log in with it; `db_encryption_key_old` is empty but while
-    DB_ENCRYPTION_KEY is being replaced.
+    `admin_password` may be empty where nobody can log in with it; those that end in `_old` are empty but while the
+    secret is being replaced.
     """
 
     admin_password: str = field(repr=False)
@@ -244,7 +254,19 @@ class Secrets:
     key_pepper: str = field(repr=False)
     db_encryption_key: str = field(repr=False)
     db_encryption_key_old: str = field(default="", repr=False)
+    jwt_secret_old: str = field(default="", repr=False)
+    key_pepper_old: str = field(default="", repr=False)
     made: frozenset[str] = frozenset()
+
+    @cached_property
+    def jwt_secrets(self) -> tuple[str, ...]:
+        """What tokens may be signed with; the first one signs."""
+        return (self.jwt_secret, self.jwt_secret_old) if self.jwt_secret_old else (self.jwt_secret,)
+
+    @cached_property
+    def key_peppers(self) -> tuple[str, ...]:
+        """What keys, codes and API tokens may be stored under; new ones are stored under the first."""
+        return (self.key_pepper, self.key_pepper_old) if self.key_pepper_old else (self.key_pepper,)
 
 
 #: pydantic's kinds of errors in plain words.
@@ -255,6 +277,9 @@ TYPES = {
 }
 
 NAMES = ("admin_password", "jwt_secret", "key_pepper", "db_encryption_key")
+
+#: The other value of a secret, while it is being replaced.
+OLD_NAMES = ("db_encryption_key_old", "jwt_secret_old", "key_pepper_old")
 
 
 def settings_from_environment() -> Settings:
@@ -297,9 +322,8 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
 
     Raises `MissingSecrets`, naming every one that is missing or too short.
     """
-    given = {name: value.get_secret_value() for name in NAMES if (value := getattr(settings, name)) is not None}
-    if settings.db_encryption_key_old is not None:
-        given["db_encryption_key_old"] = settings.db_encryption_key_old.get_secret_value()
+    names = NAMES + OLD_NAMES
+    given = {name: value.get_secret_value() for name in names if (value := getattr(settings, name)) is not None}
     if not settings.admin_password_login:
         given.setdefault("admin_password", "")
     missing = [name for name in NAMES if name not in given]
@@ -308,10 +332,10 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
         return Secrets(**(stored | given), made=frozenset(made))
     short = [name.upper() for name in NAMES[1:] if len(given.get(name, "")) < LEAST_SECRET_LENGTH]
     if missing:
-        names = ", ".join(name.upper() for name in missing)
+        listed = ", ".join(name.upper() for name in missing)
         if settings.kaixu_secrets is not None:
-            raise MissingSecrets(f"set {names}: KAIXU_SECRETS ({settings.kaixu_secrets}) has no such file")
-        raise MissingSecrets(f"set {names}, or start with --dev, which generates what is missing")
+            raise MissingSecrets(f"set {listed}: KAIXU_SECRETS ({settings.kaixu_secrets}) has no such file")
+        raise MissingSecrets(f"set {listed}, or start with --dev, which generates what is missing")
     wrong = [f"{', '.join(short)}: at least {LEAST_SECRET_LENGTH} characters are needed"] if short else []
     if settings.admin_password_login and len(given["admin_password"]) < LEAST_PASSWORD_LENGTH:
         wrong.insert(0, f"ADMIN_PASSWORD: at least {LEAST_PASSWORD_LENGTH} characters are needed")

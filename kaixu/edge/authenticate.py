@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kaixu.accounts.key_material import is_key_shaped, is_own_key_shaped, key_hash, legacy_hash
+from kaixu.accounts.key_material import is_key_shaped, is_own_key_shaped, key_hash, legacy_hash, other_hashes
 from kaixu.config.environment import Secrets
 from kaixu.config.tags import printable
 from kaixu.metering.cache import CacheControl
@@ -63,7 +63,8 @@ def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     cache = cache_control(headers)
     program = request.app_id, request.build_id
     if is_key_shaped(token):
-        hashes = key_hash(secrets.key_pepper, token), legacy_hash(token)
+        others = other_hashes(secrets.key_peppers, token) if secrets.key_pepper_old else legacy_hash(token)
+        hashes = key_hash(secrets.key_pepper, token), others
         return Caller(*hashes, None, install_id, agent, request_id, cache, *program, facts=request.facts)
     session = parse_session(token, secrets)
     if session is None:
@@ -79,7 +80,7 @@ def cache_control(headers: Headers) -> CacheControl:
 
 def parse_session(token: str, secrets: Secrets) -> UserSession | None:
     """The session of a session token; None for other tokens and expired ones."""
-    return read_session_token(secrets.jwt_secret, token) if token.count(".") == 2 else None
+    return read_session_token(secrets.jwt_secrets, token) if token.count(".") == 2 else None
 
 
 def invalid_credential(token: str) -> Unauthenticated:

@@ -73,17 +73,16 @@ def bearer_of(headers: Headers) -> str:
 
 def session_of(services: Services, headers: Headers) -> str | None:
     """The random id of the session in an admin token: the bearer token, or the cookie. None: there is none."""
-    secret = services.secrets.jwt_secret
     token = bearer_of(headers)
     if token:
-        return read_admin_token(secret, token)
+        return read_admin_token(services.secrets.jwt_secrets, token)
     return None if headers.get("x-api-key") else cookie_session_of(services, headers)
 
 
 def cookie_session_of(services: Services, headers: Headers) -> str | None:
     """The random id of the session in the cookie of the pages. None: there is none."""
     cookie = read_cookie(headers, SESSION_COOKIE)
-    return None if cookie is None else read_admin_token(services.secrets.jwt_secret, cookie)
+    return None if cookie is None else read_admin_token(services.secrets.jwt_secrets, cookie)
 
 
 def looks_like_operator(services: Services, headers: Headers) -> bool:
@@ -117,7 +116,7 @@ async def identify(services: Services, request: IncomingRequest) -> Identity | N
     token = bearer_of(headers)
     if is_token_shaped(token):
         identity = await identify_token(
-            services.pool, token, pepper=services.secrets.key_pepper, address=request.address
+            services.pool, token, peppers=services.secrets.key_peppers, address=request.address
         )
     else:
         session = session_of(services, headers)

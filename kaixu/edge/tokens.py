@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -30,8 +31,16 @@ def signing_key(secret: str, kind: str) -> bytes:
     return hmac.digest(secret.encode(), kind.encode(), "sha256")
 
 
-def read_claims(secret: str, kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
-    """The claims of a valid token, or None."""
+def read_claims(secrets: Sequence[str], kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
+    """The claims of a valid token, signed with one of the secrets; or None."""
+    for secret in secrets:
+        if (claims := claims_signed_with(secret, kind, token, required)) is not None:
+            return claims
+    return None
+
+
+def claims_signed_with(secret: str, kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
+    """The claims of a valid token that was signed with this secret, or None."""
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
@@ -52,12 +61,12 @@ def make_admin_token(secret: str, session: str, *, ttl_s: int = ADMIN_TTL_S) -> 
     return jwt.encode(claims, signing_key(secret, "admin"), algorithm="HS256")
 
 
-def read_admin_token(secret: str, token: str) -> str | None:
+def read_admin_token(secrets: Sequence[str], token: str) -> str | None:
     """The session's random id in an operator's token; None for other tokens and for expired ones.
 
     Whether the session is still valid is for the database to say.
     """
-    claims = read_claims(secret, "admin", token, ["role", "sid"])
+    claims = read_claims(secrets, "admin", token, ["role", "sid"])
     if claims is None or claims["role"] != "admin" or not isinstance(claims["sid"], str):
         return None
     return claims["sid"]
@@ -69,9 +78,9 @@ def make_inspection_token(secret: str) -> str:
     return jwt.encode({"iat": now, "exp": now + INSPECTION_TTL_S}, signing_key(secret, "inspection"), algorithm="HS256")
 
 
-def is_inspection_token(secret: str, token: str) -> bool:
+def is_inspection_token(secrets: Sequence[str], token: str) -> bool:
     """Whether `token` is a valid one of `make_inspection_token`. Needs no database."""
-    return read_claims(secret, "inspection", token, []) is not None
+    return read_claims(secrets, "inspection", token, []) is not None
 
 
 def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4: str, ttl_s: int) -> str:
@@ -88,9 +97,9 @@ def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4:
     return jwt.encode(claims, signing_key(secret, "session"), algorithm="HS256")
 
 
-def read_session_token(secret: str, token: str) -> UserSession | None:
+def read_session_token(secrets: Sequence[str], token: str) -> UserSession | None:
     """The session of a session token; None for other tokens and for expired ones."""
-    claims = read_claims(secret, "session", token, ["type", "api_key_id", "customer_id"])
+    claims = read_claims(secrets, "session", token, ["type", "api_key_id", "customer_id"])
     if claims is None or claims["type"] != "user_session":
         return None
     try:

@@ -56,7 +56,7 @@ class Alerting:
         """Start the background tasks."""
         vendors = VendorWatch(self.pool, recent)
         guard = AddressGuard(lambda: self.current.section.jobs)
-        customers = CustomerAlertWebhooks(self.pool, sealer, self.secrets.jwt_secret, guard)
+        customers = CustomerAlertWebhooks(self.pool, sealer, self.secrets.jwt_secrets, guard)
         delivery = AlertDelivery(self.pool, self.receivers, customers, tasks)
         tasks.spawn(self.caps.run(), "alerts of caps")
         tasks.spawn(every(NOTED_CAPS_S, self.caps.check_noted, "alerts of noted caps"), "noted caps")

@@ -85,7 +85,7 @@ def start_background(gateway: Gateway, dsn: str) -> Recovery:
     reembedder = Reembedder(gateway.pool, gate, gateway.current, gateway.collection_limits, gateway.monitor)
     scheduler = Scheduler(gateway.pool, gateway.current, gateway.sealer, gateway.worker.nudge)
     job_webhooks = WebhookSender(
-        JobWebhooks(gateway.pool, gateway.sealer, gateway.secrets.jwt_secret, gateway.jobs_section)
+        JobWebhooks(gateway.pool, gateway.sealer, gateway.secrets.jwt_secrets, gateway.jobs_section)
     )
     spawn = gateway.tasks.spawn
     spawn(gateway.monitor.run(), "monitor")

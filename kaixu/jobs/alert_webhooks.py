@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import time
@@ -26,7 +27,7 @@ from kaixu.store.webhook_deliveries import (
 from .alert_receivers import AlertReceivers, WebhookReceiver
 from .webhook_guard import AddressGuard
 from .webhook_sender import Message, WebhookSender
-from .webhook_signing import alert_headers, customer_secret, signed_headers
+from .webhook_signing import alert_headers, customer_secrets, signed_headers
 
 
 class AlertWebhooks:
@@ -72,10 +73,10 @@ class AlertWebhooks:
 class CustomerAlertWebhooks:
     """The outbox of customers' own webhooks for alerts; private addresses are blocked. See `webhook_sender.Outbox`."""
 
-    def __init__(self, pool: asyncpg.Pool, sealer: Sealer, secret: str, guard: AddressGuard) -> None:
+    def __init__(self, pool: asyncpg.Pool, sealer: Sealer, secrets: Sequence[str], guard: AddressGuard) -> None:
         self.pool = pool
         self.sealer = sealer
-        self.secret = secret
+        self.secrets = secrets
         self.guard = guard
 
     async def claim(self, *, lease_s: float, most: int) -> list[DueCustomerDelivery]:
@@ -85,7 +86,7 @@ class CustomerAlertWebhooks:
     def message(self, row: DueCustomerDelivery) -> Message:
         """The stored body, signed with the customer's secret. Raises `InvalidTag`."""
         url = "" if row.url is None else unsealed_url(self.sealer, row.customer_id, row.url)
-        headers = signed_headers(customer_secret(self.secret, row.customer_id), row.id, int(time()), row.body)
+        headers = signed_headers(customer_secrets(self.secrets, row.customer_id), row.id, int(time()), row.body)
         return Message(what=f"customer {row.customer_id}'s alert {row.event}", url=url, headers=headers, body=row.body)
 
     def refusal(self, url: str) -> str | None:

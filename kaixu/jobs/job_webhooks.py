@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time
 
 import aiohttp
@@ -18,16 +18,18 @@ from kaixu.store.job_webhooks import CompletedJob, claim_webhooks, record_delive
 
 from .webhook_guard import AddressGuard
 from .webhook_sender import Message
-from .webhook_signing import customer_secret, signed_headers
+from .webhook_signing import customer_secrets, signed_headers
 
 
 class JobWebhooks:
     """The outbox of job completions: rows of `kaixu.job`. See `webhook_sender.Outbox`."""
 
-    def __init__(self, pool: asyncpg.Pool, sealer: Sealer, secret: str, section: Callable[[], JobsSection]) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, sealer: Sealer, secrets: Sequence[str], section: Callable[[], JobsSection]
+    ) -> None:
         self.pool = pool
         self.sealer = sealer
-        self.secret = secret
+        self.secrets = secrets
         self.guard = AddressGuard(section)
 
     async def claim(self, *, lease_s: float, most: int) -> list[CompletedJob]:
@@ -40,7 +42,7 @@ class JobWebhooks:
         return Message(
             what=f"job {row.id}",
             url=msgspec.json.decode(unseal(self.sealer, row.id, "webhook", row.webhook), type=str),
-            headers=signed_headers(customer_secret(self.secret, row.customer_id), row.id, int(time()), body)
+            headers=signed_headers(customer_secrets(self.secrets, row.customer_id), row.id, int(time()), body)
             | ({} if trace is None else trace.child_headers()),
             body=body,
         )

@@ -62,7 +62,8 @@ OWN_KEY = Query(
            coalesce(k.expires_at <= clock_timestamp(), false) as is_expired
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id
-     where case when $3::bigint is not null then k.id = $3 else k.key_hash = $1 or k.key_hash = $2 end
+     where case when $3::bigint is not null then k.id = $3
+                else k.key_hash in ($1::bytea, substr($2::bytea, 1, 32), substr($2, 33, 32)) end
        and k.revoked_at is null
      order by k.key_hash = $1 desc
      limit 1

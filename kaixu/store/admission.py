@@ -147,7 +147,8 @@ LOCKED_ASKS = Query(
           join kaixu.virtual_key k
             on k.id = coalesce(a.key_id,
                                (select h.id from kaixu.virtual_key h where h.key_hash = a.key_hash),
-                               (select h.id from kaixu.virtual_key h where h.key_hash = a.legacy_hash))
+                               (select h.id from kaixu.virtual_key h where h.key_hash = substr(a.legacy_hash, 1, 32)),
+                               (select h.id from kaixu.virtual_key h where h.key_hash = substr(a.legacy_hash, 33, 32)))
     ), free as materialized (
         select c.id from kaixu.customer c
          where c.id in (select a.customer_id from requested a)

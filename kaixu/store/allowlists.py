@@ -41,7 +41,7 @@ ALLOWED = Query(
                   order by requested.place) as places
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id
-     where k.key_hash = $1::bytea or k.key_hash = $2::bytea or k.id = $3::bigint
+     where k.key_hash in ($1::bytea, substr($2::bytea, 1, 32), substr($2, 33, 32)) or k.id = $3::bigint
     """,
 )
 

@@ -140,6 +140,19 @@ async def make_codes(
     return made
 
 
+async def note_pepper(db: Connection, batch_id: int, pepper_id: bytes) -> None:
+    """Note which pepper the hashes of a new batch were made with, in the transaction that has made it."""
+    await db.execute("update kaixu.code_batch set pepper_id = $2 where id = $1", batch_id, pepper_id)
+
+
+async def stored_hash(db: Connection, code_hashes: Sequence[bytes]) -> bytes | None:
+    """Which of these hashes a code has; None: there is no such code."""
+    found: bytes | None = await db.fetchval(
+        "select code_hash from kaixu.redemption_code where code_hash = any ($1::bytea[])", list(code_hashes)
+    )
+    return found
+
+
 async def batches(db: Connection, *, before: int | None, limit: int) -> list[CodeBatch]:
     """At most `limit` batches, newest first, older than `before`."""
     return await BATCHES.all(db, before, limit)

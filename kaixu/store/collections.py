@@ -75,7 +75,8 @@ OF_KEY = Query(
       join kaixu.collection c on c.customer_id = k.customer_id
      where k.id = coalesce($1::bigint,
                            (select h.id from kaixu.virtual_key h where h.key_hash = $2::bytea),
-                           (select h.id from kaixu.virtual_key h where h.key_hash = $3::bytea))
+                           (select h.id from kaixu.virtual_key h where h.key_hash = substr($3::bytea, 1, 32)),
+                           (select h.id from kaixu.virtual_key h where h.key_hash = substr($3, 33, 32)))
        and c.name = $4 and c.deleted_at is null and c.replaces_id is null
        and (k.allowed_collections is null or c.name = any (k.allowed_collections))
     """,

@@ -42,6 +42,7 @@ class NewKey(msgspec.Struct, frozen=True):
     source_id: str
     customer_id: int
     key_hash: bytes
+    pepper_id: bytes | None
     key_last4: str
     label: str
     role: str
@@ -143,10 +144,11 @@ KEYS = Query(
     """
     with asked as (
         select a.*, h.source_hash
-          from unnest($2::text[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-                      $9::integer[], $10::jsonb[], $11::boolean[], $12::integer[], $13::bigint[], $14::timestamptz[])
-               a (source_id, customer_id, key_hash, key_last4, label, role, monthly_cap_nusd, rpm_limit, allowed_models,
-                  is_revoked, tpm_limit, day_cap_nusd, expires_at)
+          from unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[], $6::text[], $7::text[], $8::text[],
+                      $9::bigint[], $10::integer[], $11::jsonb[], $12::boolean[], $13::integer[], $14::bigint[],
+                      $15::timestamptz[])
+               a (source_id, customer_id, key_hash, pepper_id, key_last4, label, role, monthly_cap_nusd, rpm_limit,
+                  allowed_models, is_revoked, tpm_limit, day_cap_nusd, expires_at)
          cross join lateral (select sha256(convert_to(a.source_id, 'UTF8')) as source_hash offset 0) h
           -- Who was deleted since an earlier import gets no new keys.
           join kaixu.customer c on c.id = a.customer_id and c.deleted_at is null
@@ -156,9 +158,10 @@ KEYS = Query(
         select a.*, nextval(pg_get_serial_sequence('kaixu.virtual_key', 'id')) as id from asked a
     ), made as (
         insert into kaixu.virtual_key
-               (id, chain_id, customer_id, key_hash, key_last4, label, role, monthly_cap_nusd, rpm_limit,
+               (id, chain_id, customer_id, key_hash, pepper_id, key_last4, label, role, monthly_cap_nusd, rpm_limit,
                 allowed_models, revoked_at, tpm_limit, day_cap_nusd, expires_at)
-        select n.id, n.id, n.customer_id, n.key_hash, n.key_last4, n.label, n.role, n.monthly_cap_nusd, n.rpm_limit,
+        select n.id, n.id, n.customer_id, n.key_hash, n.pepper_id, n.key_last4, n.label, n.role, n.monthly_cap_nusd,
+               n.rpm_limit,
                n.allowed_models, case when n.is_revoked then now() end, n.tpm_limit, n.day_cap_nusd, n.expires_at
           from numbered n
         on conflict (key_hash) do nothing
@@ -170,7 +173,8 @@ KEYS = Query(
           join numbered n on n.id = m.id
     ), audited as (
         insert into kaixu.audit_event (actor, action, target, request_id, after, meta)
-        select $15, 'KEY_CREATE', 'key:' || m.id, $16, to_jsonb(m) - 'key_hash', jsonb_build_object('import', $1::text)
+        select $16, 'KEY_CREATE', 'key:' || m.id, $17, to_jsonb(m) - 'key_hash' - 'pepper_id',
+               jsonb_build_object('import', $1::text)
           from made m
     )
     select n.source_id, m.customer_id, m.id as key_id

@@ -142,9 +142,9 @@ NEW_KEY = Query(
     insert into kaixu.virtual_key (id, chain_id, customer_id, key_hash, key_last4, label, role,
                                    monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
                                    allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd,
-                                   limits, expires_at, group_id, alert_thresholds)
-    select n.id, coalesce($1, n.id), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-           $20
+                                   limits, expires_at, group_id, alert_thresholds, pepper_id)
+    select n.id, coalesce($1, n.id), $2, $3, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+           $21, $5
       from numbered n
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
               allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
@@ -213,7 +213,7 @@ OWNER = Query(
            coalesce(k.expires_at <= clock_timestamp(), false) as is_expired, c.is_active
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id
-     where k.key_hash in ($1, $2)
+     where k.key_hash in ($1::bytea, substr($2::bytea, 1, 32), substr($2, 33, 32))
      order by k.key_hash = $1 desc
      limit 1
     """,
@@ -262,15 +262,18 @@ async def insert_key(
     customer_id: int,
     chain_id: int | None,
     key_hash: bytes,
+    pepper_id: bytes,
     key_last4: str,
     settings: KeySettings,
 ) -> Key:
-    """A new key, in the chain of an older one or, with None, in its own.
+    """A new key, in the chain of an older one or, with None, in its own. `pepper_id`: of the pepper of its hash.
 
     Raises `NotFound` for an unknown customer.
     """
     with constraints():
-        made = await NEW_KEY.one(db, chain_id, customer_id, key_hash, key_last4, *settings_in_order(settings))
+        made = await NEW_KEY.one(
+            db, chain_id, customer_id, key_hash, key_last4, pepper_id, *settings_in_order(settings)
+        )
     assert made is not None
     return made
 

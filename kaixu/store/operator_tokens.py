@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -38,6 +39,7 @@ class TokenCheck(msgspec.Struct, frozen=True):
     operator_id: int | None
     email: str | None
     role: str | None
+    is_old: bool  # stored under another hash than the first one
 
 
 #: A use is written down once a minute, or when it comes from another address.
@@ -47,14 +49,15 @@ CHECK = Query(
     with used as (
         update kaixu.operator_token t
            set last_used_at = now(), last_address = $2
-         where t.token_hash = $1 and t.revoked_at is null and t.expires_at > now()
+         where t.token_hash = any ($1::bytea[]) and t.revoked_at is null and t.expires_at > now()
            and (t.last_used_at is null or t.last_used_at < now() - interval '1 minute'
                 or t.last_address is distinct from $2)
     )
-    select t.id, t.name, t.scopes, t.expires_at, t.operator_id, o.email, o.role
+    select t.id, t.name, t.scopes, t.expires_at, t.operator_id, o.email, o.role,
+           t.token_hash <> ($1::bytea[])[1] as is_old
       from kaixu.operator_token t
       left join kaixu.operator o on o.id = t.operator_id
-     where t.token_hash = $1 and t.revoked_at is null and t.expires_at > now() and o.disabled_at is null
+     where t.token_hash = any ($1::bytea[]) and t.revoked_at is null and t.expires_at > now() and o.disabled_at is null
     """,
 )
 
@@ -77,8 +80,9 @@ NEW = Query(
     OperatorToken,
     """
     with made as (
-        insert into kaixu.operator_token (name, token_hash, last4, scopes, operator_id, created_by, expires_at)
-        values ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))
+        insert into kaixu.operator_token (name, token_hash, last4, scopes, operator_id, created_by, expires_at,
+                                          pepper_id)
+        values ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7), $8)
         returning *
     )
     select t.id, t.name, t.last4, t.scopes, t.operator_id, o.email, t.created_by, t.created_at, t.expires_at,
@@ -108,9 +112,16 @@ REVOKED = Query(
 )
 
 
-async def check_token(db: Connection, token_hash: bytes, *, address: str) -> TokenCheck | None:
-    """The token with this hash, if it is valid now; and note its use."""
-    return await CHECK.one(db, token_hash, address)
+async def check_token(db: Connection, hashes: Sequence[bytes], *, address: str) -> TokenCheck | None:
+    """The token with one of these hashes, if it is valid now; and note its use."""
+    return await CHECK.one(db, list(hashes), address)
+
+
+async def move_token(db: Connection, token_id: int, token_hash: bytes, *, pepper_id: bytes) -> None:
+    """Store a token under another hash."""
+    await db.execute(
+        "update kaixu.operator_token set token_hash = $2, pepper_id = $3 where id = $1", token_id, token_hash, pepper_id
+    )
 
 
 async def operator_tokens(
@@ -125,6 +136,7 @@ async def insert_token(
     *,
     name: str,
     token_hash: bytes,
+    pepper_id: bytes,
     last4: str,
     scopes: list[str],
     operator_id: int | None,
@@ -133,7 +145,7 @@ async def insert_token(
 ) -> OperatorToken:
     """Add a token. Raises `Conflict` for a name that another one has which is not revoked."""
     with constraints():
-        made = await NEW.one(db, name, token_hash, last4, scopes, operator_id, created_by, days)
+        made = await NEW.one(db, name, token_hash, last4, scopes, operator_id, created_by, days, pepper_id)
     assert made is not None
     return made
 

@@ -229,27 +229,30 @@ async def take_totp_step(db: Connection, operator_id: int, step: int) -> bool:
     return bool(taken)
 
 
-async def replace_recovery_codes(db: Connection, operator_id: int, hashes: list[bytes]) -> None:
+async def replace_recovery_codes(db: Connection, operator_id: int, hashes: list[bytes], *, pepper_id: bytes) -> None:
     """Make these the operator's recovery codes. In a transaction: the old ones go first."""
     await db.execute("delete from kaixu.operator_recovery_code where operator_id = $1", operator_id)
     await db.execute(
-        "insert into kaixu.operator_recovery_code (operator_id, code_hash) select $1, unnest($2::bytea[])",
+        """
+        insert into kaixu.operator_recovery_code (operator_id, code_hash, pepper_id) select $1, unnest($2::bytea[]), $3
+        """,
         operator_id,
         hashes,
+        pepper_id,
     )
 
 
-async def take_recovery_code(db: Connection, operator_id: int, code_hash: bytes) -> bool:
-    """Use a recovery code, once."""
+async def take_recovery_code(db: Connection, operator_id: int, hashes: list[bytes]) -> bool:
+    """Use the recovery code that has one of these hashes, once."""
     taken = await db.fetchval(
         """
         update kaixu.operator_recovery_code
            set used_at = now()
-         where operator_id = $1 and code_hash = $2 and used_at is null
+         where operator_id = $1 and code_hash = any ($2::bytea[]) and used_at is null
         returning true
         """,
         operator_id,
-        code_hash,
+        hashes,
     )
     return bool(taken)
 

@@ -90,7 +90,8 @@ FACTORS = Query(
                  where k.id = coalesce(
                            a.key_id,
                            (select k.id from kaixu.virtual_key k where k.key_hash = a.key_hash),
-                           (select k.id from kaixu.virtual_key k where k.key_hash = a.legacy_hash))),
+                           (select k.id from kaixu.virtual_key k where k.key_hash = substr(a.legacy_hash, 1, 32)),
+                           (select k.id from kaixu.virtual_key k where k.key_hash = substr(a.legacy_hash, 33, 32)))),
                1000000) as factor_millionths
       from unnest($1::bigint[], $2::bytea[], $3::bytea[]) with ordinality a (key_id, key_hash, legacy_hash, at)
      order by a.at

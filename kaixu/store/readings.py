@@ -42,7 +42,7 @@ OWNER = Query(
     select k.customer_id
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id
-     where (k.key_hash = $1::bytea or k.key_hash = $2::bytea or k.id = $3::bigint)
+     where (k.key_hash in ($1::bytea, substr($2::bytea, 1, 32), substr($2, 33, 32)) or k.id = $3::bigint)
        and k.revoked_at is null and (k.expires_at is null or k.expires_at > clock_timestamp()) and c.is_active
      limit 1
     """,

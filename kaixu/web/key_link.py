@@ -36,12 +36,12 @@ def key_link_pages(site: Site) -> list[Route]:
     """The routes of the page."""
     services = site.services
     throttle = Throttle(per_address=60, in_all=1200, window_s=60)
-    pepper = services.secrets.key_pepper
+    peppers = services.secrets.key_peppers
 
     async def show(request: IncomingRequest) -> Reply:
         throttle.require(request.address)
         token = request.args.get("token", "")
-        await require_usable(services.pool, pepper, token)
+        await require_usable(services.pool, peppers, token)
         form = Form(action=PATH, fields=[], submit="Make my key", hidden={"token": token}, id="make")
         card = Card("A new key", [Prose(paragraphs=[ABOUT]), form], width=6)
         return plain_page(request, Page(title="Your key", parts=[card]))
@@ -51,7 +51,7 @@ def key_link_pages(site: Site) -> list[Route]:
         made = await use_link(
             services.pool,
             services.settings,
-            pepper,
+            peppers,
             services.selfservice.limits,
             token_in(request.body),
             request_id=request.request_id,

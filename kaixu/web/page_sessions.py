@@ -39,7 +39,7 @@ def operator_cookie(request: IncomingRequest) -> str | None:
 def customer_token(services: Services, request: IncomingRequest) -> str | None:
     """A valid session token in the customer's cookie. Whether its key is still valid is for the API to say."""
     token = read_cookie(request.headers, CUSTOMER_COOKIE)
-    if token is None or read_session_token(services.secrets.jwt_secret, token) is None:
+    if token is None or read_session_token(services.secrets.jwt_secrets, token) is None:
         return None
     return token
 
@@ -51,13 +51,12 @@ def form_token(services: Services, session: str) -> str:
     can be guessed from the length (the BREACH attack).
     """
     mask = secrets.token_bytes(MASK_BYTES)
-    return (mask + masked(form_secret(services, session), mask)).hex()
+    return (mask + masked(form_secret(services.secrets.jwt_secret, session), mask)).hex()
 
 
-def form_secret(services: Services, session: str) -> bytes:
+def form_secret(secret: str, session: str) -> bytes:
     """What the form tokens of a session stand for."""
-    key = signing_key(services.secrets.jwt_secret, "form")
-    return hmac.digest(key, session.encode(), "sha256")[:MASK_BYTES]
+    return hmac.digest(signing_key(secret, "form"), session.encode(), "sha256")[:MASK_BYTES]
 
 
 def masked(value: bytes, mask: bytes) -> bytes:
@@ -72,8 +71,11 @@ def require_form_token(services: Services, session: str, form: FormData) -> None
     except ValueError:
         sent = b""
     mask, value = sent[:MASK_BYTES], sent[MASK_BYTES:]
-    is_whole = len(value) == MASK_BYTES
-    if not is_whole or not hmac.compare_digest(masked(value, mask), form_secret(services, session)):
+    is_ours = len(value) == MASK_BYTES and any(
+        hmac.compare_digest(masked(value, mask), form_secret(secret, session))
+        for secret in services.secrets.jwt_secrets
+    )
+    if not is_ours:
         raise Forbidden(
             "this form is from another session",
             hint="Open the page again: you have logged in anew since it was shown.",

@@ -1,7 +1,10 @@
 -- admit_v2: decide a group of calls, all limits at once, and reserve the most that each can cost.
 --
--- Parallel arrays, one element a call. The caller is p_key_hash with p_legacy_hash (plain SHA-256, for older keys), or
--- p_key_id (a session). p_most is what the call could cost, p_least the least worth granting (= p_most where it cannot be
+-- Parallel arrays, one element a call. The caller is p_key_hash with p_legacy_hash, or p_key_id (a session).
+-- p_legacy_hash is what the key may be stored under instead: its plain SHA-256 (older keys); while KEY_PEPPER is being
+-- replaced, then its hash under the other pepper, 32 bytes each, and the id of the present pepper. An admitted key that was
+-- found by one of these is stored under p_key_hash from then on (docs/decisions/0069).
+-- p_most is what the call could cost, p_least the least worth granting (= p_most where it cannot be
 -- lowered; -1: an operation that is Free, which passes at any cap, and with debt; -2: one of these that rates do not count);
 -- granted_nusd lies between them, and granted_tokens between p_most_tokens and p_least_tokens. p_provider is the lane,
 -- p_asked the name that the client used for it (a lane may have a second one): an allowlist may hold either. '': the call
@@ -136,7 +139,8 @@ begin
                coalesce(
                    a.key_id,
                    (select k.id from kaixu.virtual_key k where k.key_hash = a.key_hash),
-                   (select k.id from kaixu.virtual_key k where k.key_hash = a.legacy_hash)
+                   (select k.id from kaixu.virtual_key k where k.key_hash = substr(a.legacy_hash, 1, 32)),
+                   (select k.id from kaixu.virtual_key k where k.key_hash = substr(a.legacy_hash, 33, 32))
                ) order by a.at)
       into v_key_ids
       from unnest(p_key_id, p_key_hash, p_legacy_hash) with ordinality a (key_id, key_hash, legacy_hash, at);
@@ -411,7 +415,9 @@ begin
         end if;
         v_known_device := coalesce(v_device, v_known_device);
         if r.key_hash is not null and r.stored_hash <> r.key_hash then
-            update kaixu.virtual_key k set key_hash = r.key_hash where k.id = r.found_id;
+            update kaixu.virtual_key k
+               set key_hash = r.key_hash, pepper_id = nullif(substr(p_legacy_hash[r.at], 65), '')
+             where k.id = r.found_id;
         end if;
         customer_held_nusd := v_c_held;
         key_held_nusd := v_k_held;

@@ -2,6 +2,7 @@
 --
 -- For requests that need a key and call no model: p_units of p_per_minute are taken from the reading window of the
 -- key's chain, not from the rates of its calls. A key with a call rate of 0 cannot read either.
+-- p_legacy_hash: see admit_v2.
 -- Returns one row: refused is a code; null: allowed.
 --
 -- Lock: takes the customer's row; the window is read and written only under it.
@@ -34,7 +35,8 @@ begin
     perform set_config('synchronous_commit', 'off', true);
     key_id := coalesce(p_key_id,
                        (select k.id from kaixu.virtual_key k where k.key_hash = p_key_hash),
-                       (select k.id from kaixu.virtual_key k where k.key_hash = p_legacy_hash));
+                       (select k.id from kaixu.virtual_key k where k.key_hash = substr(p_legacy_hash, 1, 32)),
+                       (select k.id from kaixu.virtual_key k where k.key_hash = substr(p_legacy_hash, 33, 32)));
     select c.is_active into v_active
       from kaixu.customer c
      where c.id = (select k.customer_id from kaixu.virtual_key k where k.id = key_id)

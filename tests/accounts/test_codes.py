@@ -44,7 +44,7 @@ async def made(pool: asyncpg.Pool, by: By, **fields: Any) -> list[str]:
 async def credited(pool: asyncpg.Pool, key_id: int, code: object, address: str = "192.0.2.1") -> Credit:
     """A code redeemed with a key."""
     return await redeem(
-        pool, key_id=key_id, key_last4="last", code=code, address=address, pepper=PEPPER, request_id="request-1"
+        pool, key_id=key_id, key_last4="last", code=code, address=address, peppers=[PEPPER], request_id="request-1"
     )
 
 
@@ -266,3 +266,26 @@ def test_a_code_is_read_however_people_type_it() -> None:
         assert normal_code(written) == plain
     typed = code.replace("0", "o").replace("1", "l")
     assert normal_code(typed) == plain
+
+
+async def test_while_the_pepper_is_replaced_codes_under_either_one_are_redeemed(pool: asyncpg.Pool, by: By) -> None:
+    customer_id, key_id = await owner(pool)
+
+    async def credited_with(code: str, *peppers: str) -> bool:
+        """Whether a gateway with these peppers credits a code."""
+        credit = await redeem(
+            pool, key_id=key_id, key_last4="last", code=code, address="192.0.2.1", peppers=peppers, request_id="r"
+        )
+        return credit.topped_up.applied
+
+    first, second, third = await made(pool, by, count=3)
+    assert await credited_with(first, "new", PEPPER)
+    assert await credited_with(second, PEPPER, "new")
+    assert not await credited_with(first, "new", PEPPER)
+    # One that does not exist is one try, whichever pepper it would have.
+    for _ in range(PER_CUSTOMER):
+        with pytest.raises(NotFound):
+            await credited_with(new_code(), "new", PEPPER)
+    with pytest.raises(RateLimited):
+        await credited_with(third, "new", PEPPER)
+    assert await pool.fetchval("select sum(amount_nusd) from kaixu.topup where customer_id = $1", customer_id) == 10**10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
@@ -78,12 +79,20 @@ async def receiver() -> AsyncIterator[Receiver]:
 class Gateway:
     """One gateway's deliveries."""
 
-    def __init__(self, pool: asyncpg.Pool, alerts: dict[str, Any], *, private: bool = True, mail: Any = None) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        alerts: dict[str, Any],
+        *,
+        private: bool = True,
+        mail: Any = None,
+        secrets: Secrets = SECRETS,
+    ) -> None:
         section = AlertsSection.model_validate(alerts)
         current = CurrentConfig(Catalog(), GatewaySection(), alerts=section, mail=mail)
         self.receivers = AlertReceivers(Settings(), SECRETS, current)
         guard = AddressGuard(lambda: JobsSection(webhook_http=True, webhook_private=private))
-        customers = CustomerAlertWebhooks(pool, SEALER, SECRETS.jwt_secret, guard)
+        customers = CustomerAlertWebhooks(pool, SEALER, secrets.jwt_secrets, guard)
         self.tasks = Tasks()
         self.delivery = AlertDelivery(pool, self.receivers, customers, self.tasks)
 
@@ -194,6 +203,23 @@ async def test_a_customers_own_webhook_gets_its_alerts_signed_with_its_secret(
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{signature}"
     assert "x-kaixu-signature" not in headers, "the operator's key signs nothing for a customer"
+
+
+async def test_while_jwt_secret_is_replaced_a_customers_webhook_is_signed_for_both(
+    pool: asyncpg.Pool, receiver: Receiver
+) -> None:
+    customer_id = await customer(pool)
+    await set_alert_webhook(pool, SEALER, customer_id, f"{receiver.url}/mine", **WHO)
+    await queue(pool, f"customer:{customer_id}", b"{}", customer_id)
+    secrets = dataclasses.replace(SECRETS, jwt_secret="a new secret", jwt_secret_old=SECRETS.jwt_secret)
+    await Gateway(pool, {}, secrets=secrets).delivery.customers_round()
+    [(_, body, headers)] = receiver.requests
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    keys = [
+        base64.b64decode(customer_secret(secret, customer_id).removeprefix("whsec_")) for secret in secrets.jwt_secrets
+    ]
+    signatures = [base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys]
+    assert headers["webhook-signature"] == " ".join(f"v1,{one}" for one in signatures)
 
 
 async def test_a_customers_webhook_in_a_private_network_gets_nothing(pool: asyncpg.Pool, receiver: Receiver) -> None:

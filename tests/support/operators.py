@@ -41,7 +41,7 @@ async def insert_session(
         hashlib.sha256(random_id.encode()).digest(),
         operator_id,
         method,
-        password_mark(secrets_for_tests()),
+        password_mark(SECRETS["KEY_PEPPER"], SECRETS["ADMIN_PASSWORD"]),
     )
     return number
 

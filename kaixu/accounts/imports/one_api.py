@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from kaixu.accounts.key_material import key_hash
+from kaixu.accounts.key_material import key_hash, pepper_id
 from kaixu.plugin.errors import Invalid
 from kaixu.store.imports import NewCustomer
 
@@ -167,8 +167,11 @@ class OneApi:
         for user in sorted(self.users):
             rest = nusd(self.dollars(self.spent_of_user.get(user))) - self.of_keys.get(user, 0)
             if rest > 0:
+                made_with = pepper_id(self.pepper)
                 made = key_hash(self.pepper, f"{self.name}\nrest:{user}\nno key has this text")
-                yield KeyRecord(f"rest:{user}", user, made, "none", "earlier spend", None, None, {}, True, rest)
+                yield KeyRecord(
+                    f"rest:{user}", user, made, "none", "earlier spend", None, None, {}, True, rest, made_with
+                )
 
     def key(self, token: str, user: str, key: str, row: Row, names: dict[tuple[str, str], int]) -> KeyRecord:
         """A token as a key. `names`: how many tokens of a user have had each name."""
@@ -201,6 +204,7 @@ class OneApi:
             allowed_models=self.models_of(token, row),
             is_revoked=self.is_revoked(token, row),
             spent_nusd=spent,
+            pepper_id=pepper_id(self.pepper),
             expires_at=expires,
         )
 

@@ -17,6 +17,7 @@ class KeyRecord(NamedTuple):
     """A key of the other gateway. Money is in nano-dollars.
 
     `owner`: the id of its customer there. `spent_nusd`: what it has spent of this month's cap.
+    `pepper_id`: of the pepper of `key_hash`; None: it has none.
     """
 
     source_id: str
@@ -29,6 +30,7 @@ class KeyRecord(NamedTuple):
     allowed_models: dict[str, list[str]] | None
     is_revoked: bool
     spent_nusd: int
+    pepper_id: bytes | None = None
     tpm_limit: int | None = None
     day_cap_nusd: int | None = None
     expires_at: datetime | None = None

@@ -270,6 +270,7 @@ def new_key(one: KeyRecord, customer_id: int) -> NewKey:
         source_id=one.source_id,
         customer_id=customer_id,
         key_hash=one.key_hash,
+        pepper_id=one.pepper_id,
         key_last4=one.key_last4,
         label=one.label,
         role=ROLE,

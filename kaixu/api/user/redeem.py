@@ -31,7 +31,7 @@ def redeem_routes(services: Services) -> list[Route]:
             key_last4=own.key_last4,
             code=body.get("code"),
             address=request.address,
-            pepper=services.secrets.key_pepper,
+            peppers=services.secrets.key_peppers,
             request_id=request.request_id,
         )
         done = credit.topped_up

@@ -26,7 +26,7 @@ def session_routes(services: Services) -> list[Route]:
         ttl_s = read_stored_fields(request, may_be_empty=True).read("ttl_seconds", read_ttl)
         if ttl_s is None:
             ttl_s = services.settings.user_session_ttl_seconds
-        owner = await session_owner(services.pool, key, pepper=services.secrets.key_pepper)
+        owner = await session_owner(services.pool, key, peppers=services.secrets.key_peppers)
         token = make_session_token(
             services.secrets.jwt_secret,
             key_id=owner.key_id,

@@ -22,7 +22,7 @@ async def test_the_session_stands_for_the_key_and_is_audited_without_its_token(
     key_id, key = await virtual_key(pool, customer_id)
     made = await operator.send("POST", "admin-key-session", {"key_id": key_id})
     assert (made["expires_in"], made["key_last4"], made["customer_id"]) == (900, key[-4:], customer_id)
-    session = read_session_token(SECRETS["JWT_SECRET"], made["token"])
+    session = read_session_token([SECRETS["JWT_SECRET"]], made["token"])
     assert session is not None
     assert (session.key_id, session.customer_id) == (key_id, customer_id)
     status, body = await Operator(app, authorization=f"Bearer {made['token']}").ask("GET", "push-whoami")

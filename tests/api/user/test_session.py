@@ -21,7 +21,7 @@ async def test_a_session_stands_for_its_key(pool: asyncpg.Pool, app: Quart, serv
     key_id, key = await virtual_key(pool, customer_id)
     body = await Operator(app, authorization=f"Bearer {key}").send("POST", "session-token", {})
     assert (body["expires_in"], body["key_last4"]) == (21600, key[-4:])
-    session = read_session_token(services.secrets.jwt_secret, body["token"])
+    session = read_session_token(services.secrets.jwt_secrets, body["token"])
     assert session == UserSession(key_id, customer_id, key[-4:])
 
 
