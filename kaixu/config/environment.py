@@ -330,7 +330,8 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
     if dev:
         stored, made = stored_secrets(settings.kaixu_home / "secrets.json", missing)
         return Secrets(**(stored | given), made=frozenset(made))
-    short = [name.upper() for name in NAMES[1:] if len(given.get(name, "")) < LEAST_SECRET_LENGTH]
+    checked = [*NAMES[1:], *(name for name in ("jwt_secret_old", "key_pepper_old") if name in given)]
+    short = [name.upper() for name in checked if len(given.get(name, "")) < LEAST_SECRET_LENGTH]
     if missing:
         listed = ", ".join(name.upper() for name in missing)
         if settings.kaixu_secrets is not None:

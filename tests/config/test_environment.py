@@ -215,6 +215,14 @@ def test_secrets_that_can_be_guessed_are_refused_outside_dev(monkeypatch: pytest
         "ADMIN_PASSWORD: at least 12 characters are needed; JWT_SECRET, KEY_PEPPER: at least 16 characters are needed"
     )
     assert secrets_of(settings, dev=True).jwt_secret == LONG[:15]
+    # One that is accepted only for a while could be guessed as well.
+    full = dict.fromkeys(("ADMIN_PASSWORD", "JWT_SECRET", "KEY_PEPPER"), LONG)
+    settings = given(monkeypatch, DB_ENCRYPTION_KEY=LONG, JWT_SECRET_OLD=LONG[:15], KEY_PEPPER_OLD=LONG + "x", **full)
+    with pytest.raises(MissingSecrets, match=r"^JWT_SECRET_OLD: at least 16"):
+        secrets_of(settings, dev=False)
+    settings = given(monkeypatch, DB_ENCRYPTION_KEY=LONG, JWT_SECRET_OLD="", KEY_PEPPER_OLD=LONG + "x", **full)
+    secrets = secrets_of(settings, dev=False)
+    assert (secrets.jwt_secrets, secrets.key_peppers) == ((LONG,), (LONG, LONG + "x"))
 
 
 def test_dev_makes_up_what_is_missing_once_and_keeps_it_to_itself(
