@@ -21,7 +21,11 @@ def bearer(headers: Headers) -> str:
     token's format, then one in the format of other gateways' keys, then the bearer token.
     """
     scheme, _, token = (headers.get("authorization") or "").partition(" ")
-    sent = [token.strip() if scheme.lower() == "bearer" else "", (headers.get("x-api-key") or "").strip()]
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    other = headers.get("x-api-key")
+    if token and not other:
+        return token
+    sent = [token, (other or "").strip()]
     tokens = [one for one in sent if one]
     if not tokens:
         raise Unauthenticated("Missing Authorization: Bearer <virtual_key>")
@@ -58,8 +62,8 @@ def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     """The caller: a virtual key's hashes, or the key of a session. Raises `Unauthenticated`."""
     headers, request_id = request.headers, request.request_id
     token = bearer(headers)
-    install_id = printable(headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "", 80) or None
-    agent = printable(headers.get("user-agent") or "", 240) or None
+    install_id = shortened(headers.get("x-kaixu-install-id") or headers.get("x-install-id"), 80)
+    agent = shortened(headers.get("user-agent"), 240)
     cache = cache_control(headers)
     program = request.app_id, request.build_id
     if is_key_shaped(token):
@@ -72,9 +76,17 @@ def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     return Caller(None, None, session.key_id, install_id, agent, request_id, cache, *program, facts=request.facts)
 
 
+def shortened(text: str | None, most: int) -> str | None:
+    """The printable part of a header, at most `most` characters; None if there is none."""
+    return printable(text, most) or None if text else None
+
+
 def cache_control(headers: Headers) -> CacheControl:
     """How the client allows cached answers to be used (RFC 9111 §5.2.1); other directives are ignored."""
-    directives = {one.strip().lower() for one in (headers.get("cache-control") or "").split(",")}
+    sent = headers.get("cache-control")
+    if not sent:
+        return ""
+    directives = {one.strip().lower() for one in sent.split(",")}
     return "no-store" if "no-store" in directives else "no-cache" if "no-cache" in directives else ""
 
 

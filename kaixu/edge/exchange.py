@@ -76,10 +76,11 @@ class Exchange:
         self.writer = ReplyWriter(headers, lambda: limits().stall_s)
         self.budget = BodyBudget(lambda: limits().body_memory_bytes, lambda: limits().body_bytes)
 
-    async def serve(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def serve(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> bool:
         """Serve one request, and pass its record to the listeners. The handler is cancelled if the client disconnects.
 
-        If the shutdown cancels it before its reply has begun, answer 503.
+        If the shutdown cancels it before its reply has begun, answer 503. Returns whether a reply was begun: there is
+        none to a body that breaks off.
         """
         request = self.read_request(scope)
         REQUEST_ID.set(request.request_id)
@@ -97,6 +98,7 @@ class Exchange:
         finally:
             if self.listeners:
                 tell(self.listeners, self.end_of(request))
+        return request.progress.status is not None
 
     def end_of(self, request: IncomingRequest) -> RequestEnd:
         """The record of a request that has ended."""
@@ -151,14 +153,14 @@ class Exchange:
         if route.is_upload:
             await self.answer_upload(request, route, parameters, receive, send)
             return
-        with self.budget.share() as share:
+        with BodyShare(self.budget) as share:
             body = await self.read_whole_body(request, route, share, receive, send)
             if body is None:
                 return
             method = "GET" if request.method == "HEAD" else request.method
             request.progress.bytes_received = len(body)
             whole = msgspec.structs.replace(request, body=body, method=method, parameters=parameters)
-            watch = ClientWatch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
+            watch = ClientWatch(receive, timer.task)
             timer.remind(WATCH_AFTER_S, watch.start)
             try:
                 try:

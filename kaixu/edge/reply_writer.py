@@ -48,13 +48,11 @@ class ReplyWriter:
     async def send(self, reply: Reply, request: IncomingRequest, send: ASGISendCallable) -> None:
         """Send a reply and always close its stream. A reply to HEAD has no body."""
         body = reply.body
+        if isinstance(body, bytes):
+            await self.send_whole(reply, body, request, send)
+            return
         try:
             start = self.start_message(reply, request)
-            if isinstance(body, bytes):
-                # Status and body are written together.
-                *before, last = pieces(b"" if request.method == "HEAD" else body)
-                await self.write(send, request, start, *before, {**last, "more_body": False})
-                return
             if not await self.write(send, request, start):
                 return
             if request.method == "HEAD":
@@ -68,9 +66,19 @@ class ReplyWriter:
             log.warning("request %s: the reply broke off: %s", request.request_id, error.message)
             return
         finally:
-            if not isinstance(body, bytes):
-                await body.aclose()
+            await body.aclose()
         await self.write(send, request, piece(b"", more=False))
+
+    async def send_whole(self, reply: Reply, body: bytes, request: IncomingRequest, send: ASGISendCallable) -> None:
+        """Send a reply whose body is known: status and body are written together."""
+        start = self.start_message(reply, request)
+        if request.method == "HEAD":
+            body = b""
+        if len(body) <= PIECE_BYTES:
+            await self.write(send, request, start, piece(body, more=False))
+        else:
+            *before, last = pieces(body)
+            await self.write(send, request, start, *before, {**last, "more_body": False})
 
     async def send_without_route(
         self, reply: Reply, request: IncomingRequest, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -113,6 +121,7 @@ class ReplyWriter:
         stall_s, progress = self.stall_s(), request.progress
         try:
             with within(stall_s) as deadline:
+                last = messages[-1]
                 for message in messages:
                     if message["type"] == "http.response.start":
                         progress.status = message["status"]
@@ -120,7 +129,8 @@ class ReplyWriter:
                     else:
                         await send(message)
                         progress.bytes_sent += len(message["body"])
-                    deadline.restart(stall_s)
+                    if message is not last:
+                        deadline.restart(stall_s)
         except TimeoutError:
             progress.is_client_gone = True
             log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, cast
 
@@ -39,6 +40,7 @@ BodyOwner = Address | int | str
 Identify = Callable[[], Awaitable[BodyOwner]]
 
 
+@lru_cache(maxsize=10_000)
 def body_address(text: str) -> Address:
     """The owner of the bytes of an unknown caller."""
     return Address(network_of(text))
@@ -77,9 +79,11 @@ class BodyBudget:
         self.held += count
         if isinstance(owner, Address):
             self.by_unknown += count
-        self.by_owner[owner] += count
-        if self.by_owner[owner] <= 0:
-            del self.by_owner[owner]
+        left = self.by_owner.get(owner, 0) + count
+        if left > 0:
+            self.by_owner[owner] = left
+        else:
+            self.by_owner.pop(owner, None)
 
 
 class BodyShare:
@@ -103,9 +107,10 @@ class BodyShare:
 
     def assign(self, owner: BodyOwner) -> None:
         """Count the bytes against `owner` from now on."""
-        self.budget.count(self.owner, -self.held)
+        if self.held:
+            self.budget.count(self.owner, -self.held)
+            self.budget.count(owner, self.held)
         self.owner = owner
-        self.budget.count(self.owner, self.held)
 
     def has_room(self, count: int) -> bool:
         """Whether the owner may hold `count` more bytes."""
@@ -116,7 +121,13 @@ class BodyShare:
 
     def fits(self, count: int) -> bool:
         """Whether there is room for `count` more bytes, in all and for the owner."""
-        return not count or (self.budget.held + count <= self.budget.most() and self.has_room(count))
+        if not count:
+            return True
+        total, most = self.budget.held + count, self.budget.most()
+        if total > most:
+            return False
+        # Every owner may hold this much alone; nearly always it is all that is held.
+        return (total <= SMALL_BODY_BYTES and 2 * total <= most) or self.has_room(count)
 
     def require_room(self, count: int) -> None:
         """Raises `Overloaded` if there is no room for `count` more bytes."""
@@ -139,8 +150,9 @@ class BodyShare:
 
     def release_all(self) -> None:
         """Release all bytes."""
-        self.budget.count(self.owner, -self.held)
-        self.held = 0
+        if self.held:
+            self.budget.count(self.owner, -self.held)
+            self.held = 0
 
     def __enter__(self) -> BodyShare:
         return self
@@ -175,14 +187,8 @@ async def read_body(
     if length > most:
         raise TooLarge(f"the body is {length} bytes long; at most {most} are allowed")
 
-    async def require_room(size: int, more: int) -> None:
-        if size <= SMALL_BODY_BYTES and share.fits(more):
-            return
-        if identify is not None and share.is_unknown and (size > SMALL_BODY_BYTES or not share.has_room(more)):
-            share.assign(await identify())
-        share.require_room(more)
-
-    await require_room(length, length)
+    if length > SMALL_BODY_BYTES or not share.fits(length):
+        await require_room(share, length, length, identify)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -191,14 +197,26 @@ async def read_body(
             return None
         part: bytes = message.get("body", b"")
         share.ended = not message.get("more_body", False)
-        size += len(part)
+        count = len(part)
+        size += count
         if size > most:
             raise TooLarge(f"the body is longer than {most} bytes")
-        await require_room(size, len(part))
-        share.add(len(part))
+        if size > SMALL_BODY_BYTES or not share.fits(count):
+            await require_room(share, size, count, identify)
+        if count:
+            share.add(count)
+        if share.ended and not parts:
+            return part
         parts.append(part)
         if share.ended:
             return b"".join(parts)
+
+
+async def require_room(share: BodyShare, size: int, more: int, identify: Identify | None) -> None:
+    """Require room for `more` bytes of a body that is then `size` bytes long; looks up the caller if need be."""
+    if identify is not None and share.is_unknown and (size > SMALL_BODY_BYTES or not share.has_room(more)):
+        share.assign(await identify())
+    share.require_room(more)
 
 
 async def discard_rest(receive: ASGIReceiveCallable) -> None:

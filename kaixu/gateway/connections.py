@@ -52,7 +52,7 @@ class Connections:
     """
 
     def __init__(self, app: Application, config: Config, *, keep_alive_s: float) -> None:
-        self.app = app.exchange.serve
+        self.serve_request = app.exchange.serve
         self.wrapped_app = ASGIWrapper(app)
         self.config = config
         self.keep_alive_s = keep_alive_s

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
-    ASGISendEvent,
     HTTPResponseStartEvent,
     Scope,
 )
@@ -220,22 +219,17 @@ UNREADABLE_BODY: HTTPResponseStartEvent = {
 
 
 class AnsweringApp:
-    """Answers requests that an application leaves unanswered."""
+    """Serves requests directly with the exchange, and answers those that it leaves unanswered."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
+        self.serve = app.exchange.serve
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one request."""
-        answered = False
-
-        async def answer(message: ASGISendEvent) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
-        await self.app(scope, receive, answer)
-        if not answered and scope["type"] == "http":
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif not await self.serve(scope, receive, send):
             await send(UNREADABLE_BODY)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -13,13 +13,18 @@ async def finish(answer: asyncio.Future[Answer]) -> Answer:
     cancelled: asyncio.CancelledError | None = None
     while not answer.done():
         try:
-            await asyncio.shield(answer)
+            await ended(answer)
         except asyncio.CancelledError as error:
-            if answer.cancelled():
-                raise
             cancelled = error
-        except Exception:  # noqa: BLE001 - raised again by result() below
-            break
     if cancelled is not None:
+        if not answer.cancelled():
+            answer.exception()  # nobody gets it, which is no reason for a warning
         raise cancelled
     return answer.result()
+
+
+def ended(answer: asyncio.Future[Answer]) -> asyncio.Future[None]:
+    """A future that is done when `answer` is; cancelling it leaves `answer` alone."""
+    waiter: asyncio.Future[None] = answer.get_loop().create_future()
+    answer.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
+    return waiter

@@ -58,8 +58,14 @@ class CallTimer:
     def remind(self, seconds: float, do: Callable[[], None]) -> None:
         """Call `do` once in `seconds`, unless the block is left before. There is one reminder at a time."""
         self._reminder = do
-        self._reminder_at = self._loop.time() + seconds
-        self._fire_by(self._reminder_at)
+        self._reminder_at = at = self._loop.time() + seconds
+        if at < self._fires_at or self._handle is None:
+            self._fire_by(at)
+
+    @property
+    def task(self) -> asyncio.Task[Any]:
+        """The task that the block runs in."""
+        return self._task
 
     def forget_reminder(self) -> None:
         """Do not call it any more."""
@@ -169,7 +175,8 @@ class Deadline:
         """End the block at `at` instead, later or earlier; without effect on one that is over."""
         assert self._timer is not None
         self.at = at
-        self._timer._fire_by(at)
+        if at < self._timer._fires_at or self._timer._handle is None:
+            self._timer._fire_by(at)
 
     def restart(self, seconds: float) -> None:
         """End the block in `seconds` from now instead."""

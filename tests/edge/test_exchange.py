@@ -184,7 +184,7 @@ async def test_all_bodies_together_are_bounded_and_an_exchange_gives_its_bytes_b
     routes = Routes([route(slow, "/api/slow")])
     exchange = Exchange(routes, AnyCaller(), ReplyHeaders(frozenset()), Failures(), lambda: LIMITS)
 
-    def send_request(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
+    def send_request(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[bool], list[Any]]:
         waiting: asyncio.Queue[Any] = asyncio.Queue()
         for one in parts:
             waiting.put_nowait(one)

@@ -101,7 +101,7 @@ class RequestCycle:
     async def run(self) -> None:
         """Let the application answer."""
         try:
-            await self.connection.connections.app(self.scope(), self.receive, self.send)
+            await self.connection.connections.serve_request(self.scope(), self.receive, self.send)
         except Exception:
             log.exception("the application failed")
         finally:
