@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from kaixu.catalog.catalog import Catalog
+from kaixu.ops.metric_families import CounterCell, CounterFamily, HistogramCell, HistogramFamily
 from kaixu.ops.request_end import CLIENT_GONE, RequestEnd
 from kaixu.store.admission import Settlement
 
@@ -34,14 +35,14 @@ TOKENS = ("input", "output", "cached_input", "cache_write", "reasoning")
 class CallCounters(NamedTuple):
     """The counters of one kind of call; `tokens` in the order of `TOKENS`."""
 
-    calls: Counter
-    spend: Counter
-    vendor_cost: Counter
-    tokens: tuple[Counter, ...]
+    calls: CounterCell
+    spend: CounterCell
+    vendor_cost: CounterCell
+    tokens: tuple[CounterCell, ...]
 
 
 #: Of one provider and model: tries that were answered, that failed; first output; what the gateway added to it.
-PlaceHistograms = tuple[Histogram, Histogram, Histogram, Histogram]
+PlaceHistograms = tuple[HistogramCell, HistogramCell, HistogramCell, HistogramCell]
 
 
 async def nothing_to_read() -> None:
@@ -70,10 +71,10 @@ class Metrics:
         self._known_of: Catalog | None = None
         self._known: frozenset[tuple[str, str]] = frozenset()
         # Looking a counter up by its labels costs more than counting.
-        self._of_requests: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
+        self._of_requests: dict[tuple[str, str, str, str], tuple[CounterCell, HistogramCell]] = {}
         self._of_calls: dict[tuple[str, str, str, str, str], CallCounters] = {}
         self._of_places: dict[tuple[str, str], PlaceHistograms] = {}
-        self._of_groups: dict[str, tuple[Histogram, Histogram]] = {}
+        self._of_groups: dict[str, tuple[HistogramCell, HistogramCell]] = {}
         place = ("provider", "model")
         self.requests = self._counter("kaixu_requests", "HTTP requests that have ended.", "function", *place, "status")
         self.errors = self._counter(
@@ -119,11 +120,11 @@ class Metrics:
         )
         ProcessCollector(registry=self.registry)
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(name, help_text, labels, registry=self.registry)
+    def _counter(self, name: str, help_text: str, *labels: str) -> CounterFamily:
+        return CounterFamily(name, help_text, labels, self.registry)
 
-    def _histogram(self, name: str, help_text: str, buckets: Iterable[float], *labels: str) -> Histogram:
-        return Histogram(name, help_text, labels, buckets=tuple(buckets), registry=self.registry)
+    def _histogram(self, name: str, help_text: str, bounds: Iterable[float], *labels: str) -> HistogramFamily:
+        return HistogramFamily(name, help_text, labels, tuple(bounds), self.registry)
 
     def serves(self, paths: Iterable[str]) -> None:
         """Note the paths of all routes: their fixed parts are the values of the label `function`."""
@@ -132,16 +133,16 @@ class Metrics:
 
     def request_ended(self, end: RequestEnd) -> None:
         """Count a request. See `kaixu.ops.request_end.RequestListener`."""
-        function = self.function_of(end.path)
+        function = end.function if end.function in self._functions else self.function_of(end.path)
         status = "client_gone" if end.status == CLIENT_GONE else f"{end.status // 100}xx"
         key = function, *self.place(end.provider, end.model), status
         requests, seconds = self._of_requests.get(key) or self._for_request(key)
-        requests.inc()
+        requests.value += 1
         seconds.observe(end.duration_ms / 1000)
         if end.error_code is not None:
-            self.errors.labels(function, self.code(end.error_code)).inc()
+            self.errors.labels(function, self.code(end.error_code)).value += 1
 
-    def _for_request(self, key: tuple[str, str, str, str]) -> tuple[Counter, Histogram]:
+    def _for_request(self, key: tuple[str, str, str, str]) -> tuple[CounterCell, HistogramCell]:
         made = self.requests.labels(*key), self.request_seconds.labels(key[0], key[3])
         self._of_requests[key] = made
         return made
@@ -151,14 +152,14 @@ class Metrics:
         place = self.place(settlement.provider, settlement.model)
         key = settlement.operation, *place, settlement.end_reason, settlement.book
         counters = self._of_calls.get(key) or self._for_call(key)
-        counters.calls.inc()
+        counters.calls.value += 1
         if settlement.cost_nusd:
-            counters.spend.inc(settlement.cost_nusd)
+            counters.spend.value += settlement.cost_nusd
         if settlement.vendor_cost_nusd and settlement.vendor_cost_known:
-            counters.vendor_cost.inc(settlement.vendor_cost_nusd)
+            counters.vendor_cost.value += settlement.vendor_cost_nusd
         for counter, count in zip(counters.tokens, tokens_in(settlement), strict=True):
             if count:
-                counter.inc(count)
+                counter.value += count
         if isinstance(ticket, ModelTicket):
             self._tried(ticket, place)
 
@@ -200,7 +201,7 @@ class Metrics:
         sizes.observe(size)
         times.observe(seconds)
 
-    def _for_group(self, operation: str) -> tuple[Histogram, Histogram]:
+    def _for_group(self, operation: str) -> tuple[HistogramCell, HistogramCell]:
         made = self.group_size.labels(operation), self.group_seconds.labels(operation)
         self._of_groups[operation] = made
         return made
