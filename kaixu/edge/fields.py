@@ -111,7 +111,8 @@ class Fields:
 
     def text(self, field: str, *, most: int = MAX_TEXT) -> str | None:
         """A text."""
-        value = self.get(field)
+        self.used.add(field)
+        value = self.value.get(field)
         if value is None:
             return None
         if not isinstance(value, str):
@@ -129,7 +130,8 @@ class Fields:
 
     def number(self, field: str, least: float, most: float) -> float | None:
         """A number within bounds."""
-        value = self.get(field)
+        self.used.add(field)
+        value = self.value.get(field)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
@@ -140,7 +142,8 @@ class Fields:
 
     def integer(self, field: str, least: int, most: int) -> int | None:
         """A whole number within bounds; 3.0 is accepted."""
-        value = self.get(field)
+        self.used.add(field)
+        value = self.value.get(field)
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
@@ -153,7 +156,8 @@ class Fields:
 
     def flag(self, field: str) -> bool | None:
         """True or false."""
-        value = self.get(field)
+        self.used.add(field)
+        value = self.value.get(field)
         if value is not None and not isinstance(value, bool):
             raise self.invalid(field, "must be true or false")
         return value
@@ -167,7 +171,8 @@ class Fields:
 
     def items(self, field: str, *, most: int) -> list[Any] | None:
         """A list."""
-        value = self.get(field)
+        self.used.add(field)
+        value = self.value.get(field)
         if value is None:
             return None
         if not isinstance(value, list):
@@ -188,7 +193,8 @@ class Fields:
 
     def nested(self, field: str) -> Fields | None:
         """An object."""
-        value = self.get(field)
+        self.used.add(field)
+        value = self.value.get(field)
         if value is None:
             return None
         if not isinstance(value, dict):
@@ -197,7 +203,8 @@ class Fields:
 
     def raw_object(self, field: str) -> dict[str, Any] | None:
         """An object that is passed on unchanged, for example a JSON Schema."""
-        value = self.get(field)
+        self.used.add(field)
+        value = self.value.get(field)
         if value is not None and not isinstance(value, dict):
             raise self.invalid(field, "must be an object")
         return value

@@ -25,6 +25,8 @@ def function_paths(name: str) -> tuple[str, ...]:
 
 def normalize_path(path: str) -> str:
     """Normalize a path: repeated slashes become one, a trailing slash is removed."""
+    if path.startswith("/") and not path.endswith("/") and "//" not in path:
+        return path
     if not path.startswith("/"):
         path = ORIGIN.sub("", path, count=1)
         if not path.startswith("/"):

@@ -130,6 +130,12 @@ class Routes:
                 by_method = self._by_path.setdefault(path, {})
                 assert route.method not in by_method, f"{route.method} {path} is served twice"
                 by_method[route.method] = route
+        #: Paths that an integration may serve in our place.
+        self._placeholders = frozenset(
+            path
+            for path, by_method in self._by_path.items()
+            if all(route.is_placeholder for route in by_method.values())
+        )
         self._by_pattern = Map(rules, strict_slashes=False, merge_slashes=False).bind("")
         self._unknown = self._unknown_route(native_error)
         self._unknown_below = {
@@ -182,7 +188,7 @@ class Routes:
         """The reloaded routes of a path; None where there are none, or where the gateway serves the path itself."""
         if self._reloaded is None or len(path) > MAX_MATCHED:
             return None
-        if by_method is not None and not all(route.is_placeholder for route in by_method.values()):
+        if by_method is not None and path not in self._placeholders:
             return None
         return self._reloaded.at(path) or None
 
