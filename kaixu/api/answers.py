@@ -16,6 +16,7 @@ from kaixu.metering.admission import Admission
 from kaixu.metering.chat import chat_events
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.left_early import may_reason
+from kaixu.metering.whole_answer import whole_answer
 from kaixu.ops.failure_events import late_failure_event
 from kaixu.plugin.deadline import CallTimer
 from kaixu.plugin.errors import KaixuError, Stopping
@@ -81,8 +82,8 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
 async def run_call(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """Admit the call, read all events, and settle it."""
     with CallTimer():  # this task is not the request's
-        async with admission as ticket, aclosing(chat_events(services.gate, ticket, plain=True)) as lane_events:
-            events = [event async for event in lane_events]
+        async with admission as ticket:
+            events = await whole_answer(services.gate, ticket)
     return ticket, events
 
 

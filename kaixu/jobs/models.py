@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import msgspec
 
 from kaixu.catalog.current import CurrentConfig
 from kaixu.jobs.payloads import JobOutcome, ModelCall, unseal
-from kaixu.metering.chat import admit_chat, chat_events
+from kaixu.metering.chat import admit_chat
 from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.event_codec import encode_events
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.model_ticket import ModelTicket
 from kaixu.metering.vector_codec import encode_vector
+from kaixu.metering.whole_answer import whole_answer
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import ClaimedJob
@@ -59,8 +58,7 @@ class ModelRunner:
         )
         async with admission as ticket:
             await lease.admitted(ticket)
-            async with aclosing(chat_events(self.gate, ticket, plain=True)) as stream:
-                events = [event async for event in stream]
+            events = await whole_answer(self.gate, ticket)
             outcome = JobOutcome(
                 events=encode_events(events).decode(),
                 finish_reason=ticket.finish_reason,

@@ -82,10 +82,9 @@ class Admission(Generic[TicketT]):
                 self.ask, self.make_ticket = offer
             answer = self.ledger.admit(self.ask)
             try:
-                verdict = await asyncio.shield(answer)
+                verdict = await answer
             except asyncio.CancelledError:
-                # The call may be admitted after the caller has gone; then the hold is released.
-                answer.add_done_callback(self._release)
+                self._release(answer)
                 raise
             facts = self.ask.facts
             facts.customer_id, facts.key_id, facts.key_last4 = verdict.customer_id, verdict.key_id, verdict.key_last4
@@ -102,9 +101,9 @@ class Admission(Generic[TicketT]):
         return ticket
 
     def _release(self, answer: asyncio.Future[Verdict]) -> None:
-        if answer.cancelled() or answer.exception() is not None or answer.result().refused is not None:
-            return
-        self.ledger.settle(self.make_ticket(answer.result()).bill("released"))
+        """Release the hold of a call that was admitted when its caller had gone."""
+        if answer.exception() is None and answer.result().refused is None:
+            self.ledger.settle(self.make_ticket(answer.result()).bill("released"))
 
     def transfer_to(self, task: asyncio.Task[object]) -> None:
         """Transfer settlement to `task`; shutdown cancels that task."""
@@ -129,18 +128,19 @@ class Admission(Generic[TicketT]):
             ticket.settlement = settlement
             self.ask.facts.has_usage_event = settlement.end_reason != "released"
             answer: asyncio.Future[Settled | None]
-            if error is None and ticket.alongside is not None:
-                answer = self.ledger.settle_alongside(settlement, ticket.alongside)
-            else:
-                answer = self.ledger.settle(settlement)
             try:
-                await finish(answer)
+                if error is None and ticket.alongside is not None:
+                    answer = self.ledger.settle_alongside(settlement, ticket.alongside)
+                    await finish(answer)
+                else:
+                    answer = self.ledger.settle(settlement)
+                    await answer  # to its end, see `UncancelledFuture`
             finally:
                 if not answer.cancelled() and (failure := answer.exception()) is not None:
                     ticket.settlement = settlement = unwritten_settlement(ticket, failure)
                     self.ask.facts.has_usage_event = settlement.end_reason != "released"
                     answer = self.ledger.settle(settlement)
-                    await finish(answer)
+                    await answer
                 if not answer.cancelled() and answer.exception() is None:
                     ticket.figures = figures_after(ticket, settlement, answer.result())
                     self.observer.settled(ticket, settlement)

@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from time import monotonic
 from types import TracebackType
 
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.plugin.deadline import Deadline
 from kaixu.plugin.errors import UpstreamError
-from kaixu.plugin.types import ChatEvent, ChatRequest, Usage
+from kaixu.plugin.types import ChatEvent, ChatRequest
 from kaixu.store.admission import Ask, Verdict
 
 from .admission import Admission, Offer
 from .breakers import Breakers
 from .ceiling import ceiling_of, highest_ceiling, lowered_to_grant
 from .chat_ticket import ChatTicket
-from .counting import counted_input_tokens
 from .gate import Caller, Gate
 from .lanes import supporting_deployments, translate_errors
-from .left_early import most_tokens_in
 from .native_fields import with_known_fields
-from .opening import NO_ANSWER, Opened, wait_for_output, with_vendor_model
+from .opener import Opener
+from .opening import NO_ANSWER
 from .preamble import with_preamble
 from .price_keys import model_key
 from .routing import try_deployments, widest_limits
-from .wire import MeteredWire
 
 
 def admit_chat(
@@ -79,36 +76,28 @@ def admit_chat(
     return gate.priced_admission(deployment, offer_of)
 
 
-def chat_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
+def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
     """The answer of one of the model's deployments, within their time limits, ended when the budget is spent.
 
-    `plain`: the client gets nothing before the end, so the vendor may answer in one piece (see `PlainAnswers`).
+    It comes as the vendor sends it; for a client that gets nothing before the end see `whole_answer`.
     Yields nothing before a deployment has begun to answer: until then another one can be tried. Every exception of a
     plugin becomes a `KaixuError`. Sets `ticket.end_reason` to "budget_cut" if the stream was ended for its cost.
     """
     request_hash = gate.cache.request_hash(ticket)
     if request_hash is None:
-        return vendor_events(gate, ticket, plain=plain)
-    return cached_events(gate, ticket, request_hash, plain=plain)
+        return vendor_events(gate, ticket)
+    return cached_events(gate, ticket, request_hash)
 
 
-async def cached_events(
-    gate: Gate, ticket: ChatTicket, request_hash: bytes, *, plain: bool
-) -> AsyncGenerator[ChatEvent, None]:
+async def cached_events(gate: Gate, ticket: ChatTicket, request_hash: bytes) -> AsyncGenerator[ChatEvent, None]:
     """As `chat_events`, from the cache or for it."""
-    if ticket.cache_control == "":
-        cached = await gate.cache.find(ticket, request_hash)
-        if cached is not None:
-            ticket.answer_from_cache(
-                gate.price_ids.get(model_key(ticket.deployment, ticket.deployment.cached_price), 0)
-            )
-            for event in cached:  # the whole answer is billed, even if the client leaves before its end
-                ticket.count_event(event)
-            for event in cached:
-                yield event
-            return
+    cached = await answer_in_cache(gate, ticket, request_hash)
+    if cached is not None:
+        for event in cached:
+            yield event
+        return
     answer: list[ChatEvent] = []
-    async with aclosing(vendor_events(gate, ticket, plain=plain)) as events:
+    async with aclosing(vendor_events(gate, ticket)) as events:
         async for event in events:
             answer.append(event)
             yield event
@@ -116,35 +105,22 @@ async def cached_events(
         gate.cache.store(ticket, request_hash, answer)
 
 
-async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) -> AsyncGenerator[ChatEvent, None]:
+async def answer_in_cache(gate: Gate, ticket: ChatTicket, request_hash: bytes) -> list[ChatEvent] | None:
+    """The cached answer; all of it is counted, and so billed, even if the client leaves before its end."""
+    cached = await gate.cache.find(ticket, request_hash) if ticket.cache_control == "" else None
+    if cached is not None:
+        ticket.answer_from_cache(gate.price_ids.get(model_key(ticket.deployment, ticket.deployment.cached_price), 0))
+        for event in cached:
+            ticket.count_event(event)
+    return cached
+
+
+async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
     """As `chat_events`, without the cache."""
-    request = ticket.request
     deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
-
-    async def open_stream(one: Deployment, wire: MeteredWire) -> Opened:
-        began = monotonic()
-
-        def estimate() -> Usage:
-            made = 0
-            if ticket.asked_plain:  # nothing of the answer is seen before its end, and the vendor bills what it made
-                made = min(most_tokens_in(monotonic() - began, one), request.max_tokens) * request.n
-            return Usage(counted_input_tokens(request, one), made, estimated=True)
-
-        with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt, translate_errors(ticket, one):
-            assert one.lane is not None
-            asked = with_vendor_model(request, one)
-            if plain and gate.plain_answers.can_ask(one, asked):
-                ticket.asked_plain = True
-                beginning = wait_for_output(one.lane.chat_plain(asked, wire), attempt)
-                opened = await gate.plain_answers.begin(one, beginning, wire.note)
-                if opened is not None:
-                    return opened
-            ticket.asked_plain = False
-            return await wait_for_output(one.lane.chat(asked, wire), attempt)
-
     with translate_errors(ticket, ticket.deployment), Deadline(deadline):
         ticket.served, opened = await try_deployments(
-            gate.breakers, ticket.wire, ticket.choices, open_stream, ticket.tried
+            gate.breakers, ticket.wire, ticket.choices, Opener(gate, ticket), ticket.tried
         )
     served = ticket.served
     with count_as_failure(gate.breakers, served), translate_errors(ticket, served):
@@ -171,15 +147,6 @@ async def vendor_events(gate: Gate, ticket: ChatTicket, *, plain: bool = False) 
                 ticket.count_event(event_or_end)
                 yield event_or_end
             ticket.end_reason = "budget_cut"
-            if ticket.asked_plain and ticket.wire.has_finished:
-                # The vendor has made all of it already: its own report says what that costs the operator.
-                try:
-                    with Deadline(deadline):
-                        async for event in events:
-                            if isinstance(event, Usage):
-                                ticket.count_event(event)
-                except Exception as error:  # noqa: BLE001 - the client's answer is complete
-                    ticket.wire.note(f"{type(error).__name__} after the end of an answer")
 
 
 class count_as_failure:

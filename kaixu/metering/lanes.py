@@ -65,12 +65,18 @@ class translate_errors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, KaixuError) or not isinstance(error, Exception):
-            return
-        if isinstance(error, TimeoutError):
-            raise UpstreamTimeout(f"the answer took longer than {self.ticket.wire.limits.total_s:g} s") from error
-        if isinstance(error, httpx.HTTPError):
-            raise upstream_error(error) from error
-        # A bug in a plugin must not end the gateway.
-        log.error("lane %s failed", self.one.state.name, exc_info=error)
-        raise UpstreamError(f"lane `{self.ticket.ask.provider}` failed", hint="Tell your operator.") from error
+        if isinstance(error, Exception) and (translation := translated(self.ticket, self.one, error)) is not error:
+            raise translation from error
+
+
+def translated(ticket: ModelTicket, one: Deployment, error: Exception) -> Exception:
+    """What a plugin has raised, as a `KaixuError`; `one` is the deployment that was called."""
+    if isinstance(error, KaixuError):
+        return error
+    if isinstance(error, TimeoutError):
+        return UpstreamTimeout(f"the answer took longer than {ticket.wire.limits.total_s:g} s")
+    if isinstance(error, httpx.HTTPError):
+        return upstream_error(error)
+    # A bug in a plugin must not end the gateway.
+    log.error("lane %s failed", one.state.name, exc_info=error)
+    return UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.")

@@ -72,24 +72,30 @@ class Wasted:
 
     @contextmanager
     def watch_try(self, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]) -> Iterator[Attempt]:
-        """Around one try at `one`: if it fails, add the usage that its vendor reported, or `estimate` where the vendor
-        reported none but may have worked (`used`).
-        """
+        """Around one try at `one`: adds it if it fails, or is cancelled."""
         attempt = Attempt()
         try:
             yield attempt
         except Exception:
-            self._add(self.failed, attempt, one, used, estimate)
+            self.add_failed(one, attempt, used(), estimate)
             raise
         except BaseException:
-            self._add(self.cancelled, attempt, one, used, estimate)
+            self.add_cancelled(one, attempt, used(), estimate)
             raise
 
+    def add_failed(self, one: Deployment, attempt: Attempt, used: bool, estimate: Callable[[], Usage]) -> None:
+        """Add a try at `one` that has failed: the usage that its vendor reported, or `estimate` where the vendor
+        reported none but may have worked (`used`).
+        """
+        self._add(self.failed, attempt, one, used, estimate)
+
+    def add_cancelled(self, one: Deployment, attempt: Attempt, used: bool, estimate: Callable[[], Usage]) -> None:
+        """Add a try that was cancelled; see `add_failed`."""
+        self._add(self.cancelled, attempt, one, used, estimate)
+
     @staticmethod
-    def _add(
-        where: FailedTries, attempt: Attempt, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]
-    ) -> None:
+    def _add(where: FailedTries, attempt: Attempt, one: Deployment, used: bool, estimate: Callable[[], Usage]) -> None:
         if attempt.usage is not None and attempt.usage.input_tokens:
             where.add(one, attempt.usage)
-        elif attempt.usage is not None or used():
+        elif attempt.usage is not None or used:
             where.add(one, total_usage(attempt.usage or Usage(), estimate()))

@@ -13,12 +13,23 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+class UncancelledFuture(asyncio.Future[Answer]):
+    """A future that tasks wait for to its end: a task that is cancelled meanwhile gets its `CancelledError` then.
+
+    As `asyncio.shield` in a loop, without a second future and its callbacks.
+    """
+
+    def cancel(self, msg: object = None) -> bool:
+        """Refuse."""
+        return False
+
+
 class Group(Generic[Item, Answer]):
     """Collects items while a batch is under way, and sends them with the next one.
 
     One batch is under way at a time, so batches grow with the load, and a single
-    caller does not wait. An item cannot be withdrawn: a caller that stops waiting
-    must undo it by its own id.
+    caller does not wait. An item cannot be withdrawn, and a caller that is cancelled
+    learns the answer first, so that it can undo what was done.
 
     `send` returns a value for each item, or the error of that item alone.
 
@@ -45,10 +56,11 @@ class Group(Generic[Item, Answer]):
 
     def put(self, item: Item) -> asyncio.Future[Answer]:
         """Send `item` with the next batch. The future gets its answer, or the error that the batch met."""
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = UncancelledFuture(loop=loop)
         self._waiting.append((item, answer))
         if self._runner is None:
-            self._runner = asyncio.get_running_loop().create_task(self._run())
+            self._runner = loop.create_task(self._run())
         return answer
 
     async def _run(self) -> None:

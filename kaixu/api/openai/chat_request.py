@@ -20,9 +20,9 @@ from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat
 
 from .chat_messages import ChatMessagesParser
 from .chat_tools import ChatTools
+from .text_chat import MAX_TOKENS, read_text_chat
 
 PROTOCOL = "openai.chat"
-MAX_TOKENS = 10_000_000
 MAX_ANSWERS = 128
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -66,6 +66,12 @@ def parse_chat_request(body: dict[str, Any], deployment: Deployment, *, most_mes
     A lane of OpenAI's protocol gets the body unchanged (`native`). For other lanes every
     field is translated, dropped or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
+    simple = read_text_chat(body, deployment, protocol=PROTOCOL, most_messages=most_messages)
+    return simple or parse_any(body, deployment, most_messages=most_messages)
+
+
+def parse_any(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
+    """Translate a body that may have any fields; see `parse_chat_request`."""
     is_native = deployment.native == PROTOCOL
     dropped_fields = DroppedFields(deployment)
     fields = Fields(body)
