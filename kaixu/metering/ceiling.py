@@ -58,6 +58,8 @@ def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
 def highest_ceiling(ceilings: Iterable[Ceiling]) -> Ceiling:
     """The dearest of the ceilings of a call that several deployments may serve, with the tokens of the largest."""
     every = list(ceilings)
+    if len(every) == 1:
+        return every[0]
     dearest = max(every, key=lambda one: one.most_nusd)
     most, least = max(one.most_tokens for one in every), max(one.least_tokens for one in every)
     return msgspec.structs.replace(dearest, most_tokens=most, least_tokens=least)

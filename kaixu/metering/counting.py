@@ -78,9 +78,11 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
         counted = counted_by(lane, deployment.upstream, text)
         return byte_length(text) if counted is None else counted
 
-    turns = sum(count_turns(message) for message in request.messages)
-    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * turns
-    bound += sum(len(message.parts) for message in request.messages)  # a line break between two of them
+    turns = breaks = 0
+    for message in request.messages:
+        turns += count_turns(message)
+        breaks += len(message.parts)  # a line break between two of them
+    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * turns + breaks
     if request.tools or (request.native is not None and request.native.body.get("tools")):
         bound += lane.tools_overhead_tokens + lane.message_overhead_tokens * len(request.tools)
     tokens, images = tokens_going_out(request, most, deployment.image_tokens or 0)
@@ -111,7 +113,14 @@ def tokens_going_out(request: ChatRequest, count: Callable[[str], int], image_to
 
 def count_turns(message: Message) -> int:
     """How many turns a vendor makes of a message: itself, and for many vendors each tool call and tool result in it."""
+    if has_one_text(message):
+        return 1
     return 1 + sum(isinstance(part, ToolCallPart | ToolResultPart) for part in message.parts)
+
+
+def has_one_text(message: Message) -> bool:
+    """Whether a message is one text, as most are."""
+    return len(message.parts) == 1 and type(message.parts[0]) is TextPart
 
 
 def tool_names_of_results(messages: Iterable[Message]) -> Iterable[str]:
@@ -127,6 +136,8 @@ def tool_names_of_results(messages: Iterable[Message]) -> Iterable[str]:
 
 def count_images(message: Message) -> int:
     """How many images a message has, in tool results too. Raises `Unprocessable` for a URL that is too long."""
+    if has_one_text(message):
+        return 0
     parts = list(message.parts)
     parts += [inner for part in message.parts if isinstance(part, ToolResultPart) for inner in part.content]
     images = [part for part in parts if isinstance(part, ImagePart)]

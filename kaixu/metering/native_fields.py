@@ -9,7 +9,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unsupported
-from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, family_of, filtered, shape_of
+from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, family_of, filtered, is_text_alone, shape_of
 from kaixu.plugin.types import ChatRequest
 
 #: Strictest first: of a model's deployments, the lane with the strictest policy decides.
@@ -27,6 +27,8 @@ def with_known_fields(request: ChatRequest, deployment: Deployment) -> ChatReque
         # It waited as a job, and the model's lanes now have another protocol than when it was read.
         return msgspec.structs.replace(request, native=None)
     if native is None or native.protocol not in PROTOCOLS:
+        return request
+    if is_text_alone(native):
         return request
     choices = deployment.ready
     lanes = [one.lane for one in choices if one.lane is not None]

@@ -47,12 +47,14 @@ class NativeTokens:
         self.image_tokens = image_tokens
         self.images = 0
         # A few bytes of a `tool_reference` bring a whole tool into the prompt again.
-        named = tools if isinstance(tools, list) else []
-        self.tools = {str(tool.get("name")): tool for tool in named if isinstance(tool, dict)}
+        self.tools: dict[str, Any] = {}
+        if isinstance(tools, list):
+            self.tools = {str(tool.get("name")): tool for tool in tools if isinstance(tool, dict)}
 
     def body(self, body: Mapping[str, Any]) -> int:
         """The tokens of a whole body, without what the vendor puts around messages and tools."""
-        total = self.content(body.get("system"))
+        system = body.get("system")
+        total = 0 if system is None else self.content(system)
         turns = body.get("messages")
         for turn in turns if isinstance(turns, list) else ():
             total += self.turn(turn) if isinstance(turn, dict) else encoded_length(turn)
@@ -65,7 +67,7 @@ class NativeTokens:
             if field == "role" or value is None:
                 continue
             if field == "content":
-                total += self.content(value)
+                total += self.count(value) if type(value) is str else self.content(value)
             elif field in TURN_TEXTS and isinstance(value, str):
                 total += self.count(value)
             elif field == "tool_calls" and isinstance(value, list):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from time import monotonic
 from typing import TypeVar
 
@@ -180,16 +181,20 @@ async def try_deployments(
 
 def widest_limits(choices: Sequence[Deployment]) -> WireLimits:
     """The limits of the deployment that may take longest in all."""
+    if len(choices) == 1:
+        return limits_of(choices[0])
     return limits_of(max(choices, key=lambda one: one.timeouts.total_s))
 
 
 def limits_of(deployment: Deployment) -> WireLimits:
     """A deployment's time limits. No retries by the wire: the route counts the tries."""
     timeouts = deployment.timeouts
+    return limits_by(timeouts.connect_s, timeouts.first_byte_s, timeouts.between_bytes_s, timeouts.total_s)
+
+
+@lru_cache(maxsize=200)
+def limits_by(connect_s: float, first_byte_s: float, between_bytes_s: float, total_s: float) -> WireLimits:
+    """Time limits, made once for all calls with the same ones."""
     return WireLimits(
-        connect_s=timeouts.connect_s,
-        first_byte_s=timeouts.first_byte_s,
-        between_bytes_s=timeouts.between_bytes_s,
-        total_s=timeouts.total_s,
-        retries=0,
+        connect_s=connect_s, first_byte_s=first_byte_s, between_bytes_s=between_bytes_s, total_s=total_s, retries=0
     )

@@ -28,9 +28,10 @@ from kaixu.plugin.types import (
 )
 
 from .chat_messages import MAX_IMAGE_TEXT, MAX_PARTS, ROLES, is_image_url, read_thought_signature
-from .chat_request import EFFORTS, MAX_TOKENS
+from .chat_request import EFFORTS
 from .custom_tools import encode_input
 from .response_tools import SEARCH, ResponseTools, flat_name
+from .text_chat import MAX_TOKENS
 
 #: The field of each feature, for errors.
 FEATURE_FIELDS = {

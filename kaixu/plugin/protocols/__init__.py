@@ -25,13 +25,17 @@ Dearer = tuple[str, str, bool]
 
 
 class Protocol(NamedTuple):
-    """The known fields of one protocol, and the check for dearer ones."""
+    """The known fields of one protocol, and the check for dearer ones.
+
+    `is_text_alone`: a quick look whether a body has neither unknown nor dearer fields; False where it cannot tell.
+    """
 
     fields: Shape
     dearer: Callable[[dict[str, Any]], list[Dearer]]
+    is_text_alone: Callable[[dict[str, Any]], bool] = lambda body: False
 
 
-__all__ = ["PROTOCOLS", "Filtered", "Shape", "dearer_fields", "family_of", "filtered", "shape_of"]
+__all__ = ["PROTOCOLS", "Filtered", "Shape", "dearer_fields", "family_of", "filtered", "is_text_alone", "shape_of"]
 
 #: The version suffix of a vendor's tool type.
 VERSION = re.compile(r"(_preview)?([_-]\d{4}[_-]?\d{2}[_-]?\d{2})?$")
@@ -44,7 +48,7 @@ def family_of(kind: str) -> str:
 
 #: By the name in `Lane.native`.
 PROTOCOLS = {
-    "openai.chat": Protocol(openai_chat.FIELDS, openai_chat.dearer),
+    "openai.chat": Protocol(openai_chat.FIELDS, openai_chat.dearer, openai_chat.is_text_alone),
     "anthropic.messages": Protocol(anthropic_messages.FIELDS, anthropic_messages.dearer),
 }
 
@@ -52,6 +56,11 @@ PROTOCOLS = {
 def shape_of(protocol: str) -> Shape:
     """The known fields of a protocol."""
     return PROTOCOLS[protocol].fields
+
+
+def is_text_alone(native: Native) -> bool:
+    """Whether a request is known to have neither unknown nor dearer fields."""
+    return PROTOCOLS[native.protocol].is_text_alone(native.body)
 
 
 def dearer_fields(native: Native) -> list[Dearer]:

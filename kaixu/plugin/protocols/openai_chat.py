@@ -205,7 +205,24 @@ UNBOUNDED = ("n_predict", "n_cmpl", "best_of", "use_beam_search")
 TEMPLATE_OVERRIDES = ("chat_template", "conversation", "documents", "messages", "tokenize", "tools")
 OVERRIDES = "it replaces what was counted"
 
+#: Fields of any value that never cost more: a body of these and of text messages needs no look at each field.
+WITHOUT_PRICE = frozenset(
+    field for field, inner in FIELDS.items() if inner is ANY and field not in DEARER and field not in UNBOUNDED
+) - {"chat_template_kwargs"}
+TEXT_TURN = frozenset({"role", "content"})
+
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.:$-]")
+
+
+def is_text_alone(body: dict[str, Any]) -> bool:
+    """Whether a body has only messages of text, and known fields that cost nothing more. Quick; most bodies have."""
+    messages = body.get("messages")
+    if type(messages) is not list or not body.keys() - {"messages"} <= WITHOUT_PRICE:
+        return False
+    for turn in messages:
+        if type(turn) is not dict or not turn.keys() <= TEXT_TURN or type(turn.get("content")) is not str:
+            return False
+    return True
 
 
 def dearer(body: dict[str, Any]) -> list[tuple[str, str, bool]]:
