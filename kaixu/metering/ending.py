@@ -34,9 +34,9 @@ def settlement_of(ticket: Ticket, error: BaseException | None) -> Settlement:
     bill = ticket.bill(reason)
     if not isinstance(ticket, ModelTicket):
         return bill
-    failed = ticket.wasted.failed
-    if reason != "client_gone":  # there the bill itself counts what was cancelled
-        failed = failed.plus(ticket.wasted.cancelled)
+    failed, cancelled = ticket.wasted.failed, ticket.wasted.cancelled
+    if cancelled.tries and reason != "client_gone":  # there the bill itself counts what was cancelled
+        failed = failed.plus(cancelled)
     return with_failed_tries(bill, failed)
 
 

@@ -50,8 +50,22 @@ def clamped_usage(usage: Usage) -> Usage:
 
     Reasoning is a part of the output, and so at most all of it.
     """
+    if is_within_limits(usage):
+        return usage
     inputs, output, cached, written, reasoned, total = (min(max(one, 0), MOST_TOKENS) for one in figures_in(usage))
     return Usage(inputs, output, cached, written, min(reasoned, output), usage.estimated, total)
+
+
+def is_within_limits(usage: Usage) -> bool:
+    """Whether nothing has to be changed; see `clamped_usage`."""
+    return (
+        0 <= usage.input_tokens <= MOST_TOKENS
+        and 0 <= usage.output_tokens <= MOST_TOKENS
+        and 0 <= usage.cached_input_tokens <= MOST_TOKENS
+        and 0 <= usage.cache_write_tokens <= MOST_TOKENS
+        and 0 <= usage.reasoning_tokens <= usage.output_tokens
+        and 0 <= usage.total_tokens <= MOST_TOKENS
+    )
 
 
 def without_impossible(usage: Usage, most_input_tokens: int) -> Usage:

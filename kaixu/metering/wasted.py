@@ -26,6 +26,9 @@ def total_usage(one: Usage, other: Usage) -> Usage:
     )
 
 
+NOTHING = Usage()
+
+
 class FailedTries:
     """A number of tries, and their usage in all."""
 
@@ -33,7 +36,7 @@ class FailedTries:
 
     def __init__(self) -> None:
         self.tries = 0
-        self.usage = Usage()
+        self.usage = NOTHING
         self.vendor_cost_nusd = 0
 
     def add(self, one: Deployment, usage: Usage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -130,9 +131,21 @@ class Lane:
         raise NotImplementedError(f"{type(self).__name__} does not embed")
 
 
+#: Whether the lanes of a class have plain answers.
+PLAIN_ANSWERS: WeakKeyDictionary[type[Lane], bool] = WeakKeyDictionary()
+
+
 def offers_plain_answers(lane: Lane) -> bool:
     """Whether the lane has `chat_plain`, and its class has not overridden `chat` alone: that must stay in force."""
-    for kind in type(lane).__mro__:
+    known = PLAIN_ANSWERS.get(type(lane))
+    if known is None:
+        known = PLAIN_ANSWERS[type(lane)] = has_plain_answers(type(lane))
+    return known
+
+
+def has_plain_answers(lane_class: type[Lane]) -> bool:
+    """See `offers_plain_answers`."""
+    for kind in lane_class.__mro__:
         if "chat_plain" in vars(kind):
             return kind is not Lane
         if "chat" in vars(kind):
