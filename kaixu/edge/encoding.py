@@ -38,7 +38,10 @@ class InvalidData(Exception):
 
 def read_encodings(headers: Mapping[str, str]) -> tuple[str, ...]:
     """The encodings of a body, in the order they were applied, without `identity`. Raises `UnsupportedEncoding`."""
-    named = [one.strip().lower() for one in headers.get("content-encoding", "").split(",")]
+    sent = headers.get("content-encoding")
+    if not sent:
+        return ()
+    named = [one.strip().lower() for one in sent.split(",")]
     encodings = tuple(one for one in named if one not in ("", "identity"))
     for one in encodings:
         if one not in DECODERS:

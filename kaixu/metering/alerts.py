@@ -52,8 +52,8 @@ class Alerts:
                     extra={"held_nusd": ticket.granted_nusd, "cost_nusd": settlement.cost_nusd},
                 )
             )
-        if isinstance(ticket, ModelTicket) and any(attempt.error for attempt in ticket.tried):
-            last_failure = next(attempt for attempt in reversed(ticket.tried) if attempt.error)
+        if isinstance(ticket, ModelTicket) and (failures := [attempt for attempt in ticket.tried if attempt.error]):
+            last_failure = failures[-1]
             self.monitor.record(
                 MonitorEvent(
                     kind="tries",

@@ -159,7 +159,11 @@ class RecentCalls:
         self.by_place.clear()
 
     def _place(self, one: Deployment) -> PlaceCalls:
-        return self.by_place.setdefault((one.state.name, one.upstream), PlaceCalls())
+        key = one.state.name, one.upstream
+        place = self.by_place.get(key)
+        if place is None:
+            place = self.by_place[key] = PlaceCalls()
+        return place
 
     def _record(self, one: Deployment, code: str, level: Any, message: str, failure: Failure | None) -> None:
         if self.monitor is None:

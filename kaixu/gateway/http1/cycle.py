@@ -180,9 +180,10 @@ class RequestCycle:
 
     def begin(self, message: HTTPResponseStartEvent) -> None:
         """Make the reply's head. Raises `ValueError` for a header that would break its line."""
-        status, headers = message["status"], message["headers"]
+        status, headers = message["status"], list(message["headers"])
         lines = b"".join([b"%b: %b\r\n" % one for one in headers])
-        if not REPLY_LINES.fullmatch(lines):
+        # A line break within a header would make a further line.
+        if lines.count(b"\n") != len(headers) or not REPLY_LINES.fullmatch(lines):
             raise ValueError("a reply has a header that is not allowed")
         by_name = dict(headers)
         length, says_close = by_name.get(b"content-length"), by_name.get(b"connection") == b"close"
