@@ -223,7 +223,7 @@ Written by `make bench` on {time.strftime("%Y-%m-%d")}: {os.cpu_count()} cores, 
 upstream (nginx, a fixed chat completion), Postgres (embedded, `fsync` on) and gateway all on this machine.
 {ROUNDS} rounds of {SECONDS} s for each figure, all gateways in turn; medians, and the median of the ratios by round.
 
-The bare proxy is Quart on Hypercorn with the same transport and no enforcement (`bench/bare_proxy.py`). Ours has
+The bare proxy is Quart on Hypercorn with aiohttp as its client and no enforcement (`bench/bare_proxy.py`). Ours has
 everything on: key, allowlist, seat, RPM, RPD, customer and key cap, durable settlement; one process.
 
 ## What it must show

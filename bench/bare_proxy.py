@@ -1,4 +1,4 @@
-"""The bare proxy: Quart on Hypercorn with the same transport, without any enforcement."""
+"""The bare proxy: Quart on Hypercorn with aiohttp as its client, without any enforcement."""
 
 from __future__ import annotations
 
@@ -7,13 +7,32 @@ import gc
 import signal
 import sys
 
+import aiohttp
 import httpx
 import uvloop
+from httpx_aiohttp import AiohttpTransport
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, Response, request
 
-from kaixu.metering.connections import open_transport
+
+def open_transport() -> AiohttpTransport:
+    """A pool of connections without cookies, proxies from the environment, or compression.
+
+    The fixed point of comparison: it does not change with the gateway's own client.
+    """
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30, ssl=transport.ssl_context)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept-Encoding", "User-Agent", "Accept", "Content-Type"),
+            requote_redirect_url=False,
+        )
+
+    transport = AiohttpTransport(client=session)
+    return transport
 
 
 def application(upstream: str) -> Quart:

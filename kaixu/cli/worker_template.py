@@ -20,7 +20,7 @@ from kaixu.gateway.processes.plan import Fork
 MOST_BYTES = 4096
 
 #: What a worker needs of the libraries that are only imported when they are used.
-IMPORTED = ("uvloop", "aiohttp", "httpx_aiohttp", "hypercorn.asyncio", "prometheus_client.openmetrics.exposition")
+IMPORTED = ("uvloop", "aiohttp", "httptools", "hypercorn.asyncio", "prometheus_client.openmetrics.exposition")
 
 
 def fork_workers(requests: socket.socket) -> Callable[[], None] | None:

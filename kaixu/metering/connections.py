@@ -1,14 +1,11 @@
-"""The pool of connections to vendors, and how far a try has come with one."""
+"""The connections to vendors, and how far a try has come with one."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Any
+from aiohappyeyeballs import SocketFactoryType
 
-import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from httpx_aiohttp import AiohttpTransport
+from .http_resolver import Lookup, Resolver, look_up
+from .http_transport import HttpTransport
 
 
 class WireProgress:
@@ -20,36 +17,9 @@ class WireProgress:
         self.connecting = False
 
 
-#: The progress of the running task's try. A context variable, because no parameter reaches the connector.
-PROGRESS: ContextVar[WireProgress | None] = ContextVar("progress", default=None)
+def open_transport(lookup: Lookup = look_up, open_socket: SocketFactoryType | None = None) -> HttpTransport:
+    """The connections to all vendors: no cookies, no proxies from the environment, no compression.
 
-
-class Connector(aiohttp.TCPConnector):
-    """The pool of connections; it sets a try's `WireProgress`."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        progress = PROGRESS.get() or WireProgress()
-        progress.connecting = True
-        connection = await super().connect(req, traces, timeout)
-        progress.connecting = False
-        return connection
-
-
-def open_transport(**guard: Any) -> AiohttpTransport:
-    """The pool of connections to all vendors: no cookies, no proxies from the environment, no compression.
-
-    `guard`: further arguments of `aiohttp.TCPConnector`.
+    `lookup` finds the addresses of names; `open_socket` makes the sockets, or refuses an address with an `OSError`.
     """
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=Connector(limit=0, ttl_dns_cache=60, keepalive_timeout=30, ssl=transport.ssl_context, **guard),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept-Encoding", "User-Agent", "Accept", "Content-Type"),
-            requote_redirect_url=False,
-        )
-
-    transport = AiohttpTransport(client=session)
-    return transport
+    return HttpTransport(Resolver(lookup), open_socket)

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import socket
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from httpx_aiohttp import AiohttpTransport
+from aiohappyeyeballs import AddrInfoType
 
 from kaixu.plugin.private_addresses import is_private, parse_host
 
 from .connections import open_transport
+from .http_pool import new_socket
+from .http_resolver import Lookup, look_up
+from .http_transport import HttpTransport
 
 PRIVATE_ADDRESS = "its address is inside a private network"
 
 
-class PublicResolver(AbstractResolver):
-    """Resolves names and drops private addresses. Connections go to the resolved addresses."""
+def only_public(lookup: Lookup) -> Lookup:
+    """`lookup` without private addresses. Connections go to the addresses that it returns, so a name cannot change."""
 
-    def __init__(self, resolver: AbstractResolver) -> None:
-        self.resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The public addresses of a name. Raises `OSError` if there are none."""
-        public = [one for one in await self.resolver.resolve(host, port, family) if is_public(one["host"])]
-        if not public:
+    async def public(host: str, port: int) -> list[AddrInfoType]:
+        found = [info for info in await lookup(host, port) if is_public(str(info[4][0]))]
+        if not found:
             raise OSError(PRIVATE_ADDRESS)
-        return public
+        return found
 
-    async def close(self) -> None:
-        """Close the resolver that is asked."""
-        await self.resolver.close()
+    return public
 
 
 def is_public(host: str) -> bool:
@@ -41,14 +34,13 @@ def is_public(host: str) -> bool:
     return address is not None and not is_private(address)
 
 
-def open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket for one address. Raises `OSError` for a private one: a host that is an address is not resolved."""
-    family, kind, protocol, _, address = info
-    if not is_public(str(address[0])):
+def open_socket(info: AddrInfoType) -> socket.socket:
+    """A socket for one address. Raises `OSError` for a private one: a host that is an address is not looked up."""
+    if not is_public(str(info[4][0])):
         raise OSError(PRIVATE_ADDRESS)
-    return socket.socket(family, kind, protocol)
+    return new_socket(info)
 
 
-def open_public_transport(resolver: AbstractResolver | None = None) -> AiohttpTransport:
+def open_public_transport(lookup: Lookup = look_up) -> HttpTransport:
     """As `open_transport`, but nothing inside a private network can be reached."""
-    return open_transport(resolver=PublicResolver(resolver or aiohttp.ThreadedResolver()), socket_factory=open_socket)
+    return open_transport(only_public(lookup), open_socket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 
@@ -14,6 +15,23 @@ from kaixu.plugin.tries import answer_too_large
 #: The most of a response that is read as a whole. The longest normal one is a full batch of embeddings:
 #: 2,048 vectors of 3,072 numbers, each of some 22 characters, are 140 MB.
 MOST_WHOLE_BYTES = 160 * 1024 * 1024
+
+
+class ReplyHeaders(httpx.Headers):
+    """Headers as a connection has read them: as sent, in lower case, value. `is_ascii`: all values are."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes, bytes]], *, is_ascii: bool) -> None:
+        self._list = headers
+        self._encoding = "ascii" if is_ascii else None  # None: httpx finds it out
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As `httpx.Headers.get`, with a tenth of its function calls."""
+        name, found = key.lower().encode(), None
+        for _, lower, value in self._list:
+            if lower == name:
+                text = value.decode(self._encoding or self.encoding)
+                found = text if found is None else f"{found}, {text}"
+        return default if found is None else found
 
 
 class VendorResponse(httpx.Response):
@@ -31,20 +49,34 @@ class VendorResponse(httpx.Response):
     async def aread(self) -> bytes:
         """The whole body. Raises `UpstreamError` when it is larger than `most_bytes`."""
         if not hasattr(self, "_content"):
+            if self.is_stream_consumed:
+                raise httpx.StreamConsumed
+            if self.is_closed:
+                raise httpx.StreamClosed
+            self.is_stream_consumed = True
             length = self.headers.get("content-length", "")
             pieces: list[bytes] = []
             size = int(length) if length.isdecimal() and len(length) < 19 else 0
             if size <= self.most_bytes:
                 size = 0
-                async for piece in self.aiter_raw():
+                assert isinstance(self.stream, httpx.AsyncByteStream)
+                async for piece in self.stream:
                     size += len(piece)
                     if size > self.most_bytes:
                         break
                     pieces.append(piece)
             if size > self.most_bytes:
                 raise answer_too_large(self.most_bytes)
-            self._content = b"".join(pieces)
+            await self.aclose()
+            self._content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return self._content
+
+    async def aclose(self) -> None:
+        """Close the response; what was read of it remains."""
+        if not self.is_closed:
+            self.is_closed = True
+            assert isinstance(self.stream, httpx.AsyncByteStream)
+            await self.stream.aclose()
 
 
 def bounded_response(response: httpx.Response, request: httpx.Request) -> VendorResponse:
@@ -59,6 +91,8 @@ def bounded_response(response: httpx.Response, request: httpx.Request) -> Vendor
             "the vendor compressed its answer, which the gateway did not accept",
             hint="Tell your operator.",
         )
+    if isinstance(response, VendorResponse):
+        return response
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return VendorResponse(
         response.status_code,

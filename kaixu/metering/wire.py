@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable
 from time import monotonic
 from types import TracebackType
 
-import aiohttp
 import httpx
 import tenacity
 
@@ -26,7 +25,7 @@ from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
 from kaixu.plugin.vendor_words import redacted
 
-from .connections import PROGRESS, WireProgress
+from .connections import WireProgress
 from .prompt_words import without_prompt
 from .sent_secrets import secrets_in
 from .vendor_response import PacedStream, bounded_response
@@ -44,8 +43,8 @@ LONGEST_READING_S = 1.0
 MOST_NOTES = 10
 MOST_NOTE = 200
 
-#: Raised when no connection was made: nothing can have been sent.
-UNREACHED = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+#: Raised when no connection was made, or none was needed to see that the request cannot be sent.
+UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
 class WireLimits:
@@ -190,15 +189,14 @@ class TicketWire:
         self.sent_headers += request.headers.raw
         self.count(1, try_wire)
         self.tries += 1
-        request.extensions = {**request.extensions, **limits.extensions}
+        progress = WireProgress()
+        request.extensions = {**request.extensions, **limits.extensions, "progress": progress}
         request.headers["accept-encoding"] = "identity"
         if self.request_id is not None:
             request.headers.setdefault("x-client-request-id", self.request_id)
         if self.trace is not None:
             request.headers.update(self.trace.child_headers())
         first_by = asyncio.get_running_loop().time() + limits.first_byte_s
-        progress = WireProgress()
-        PROGRESS.set(progress)
         try:
             if limits.first_byte_s < limits.between_bytes_s:
                 with Deadline(first_by):
@@ -206,11 +204,11 @@ class TicketWire:
             else:  # the transport's own limit applies
                 response = await transport.handle_async_request(request)
         except BaseException as error:
-            if progress.connecting or is_unreached(error):
+            if progress.connecting or isinstance(error, UNREACHED):
                 self.count(-1, try_wire)
             if isinstance(error, TimeoutError):
                 raise UpstreamTimeout(f"the vendor did not answer within {limits.first_byte_s:g} s") from error
-            if isinstance(error, httpx.HTTPError | aiohttp.ClientError):
+            if isinstance(error, httpx.HTTPError):
                 raise upstream_error(error) from error
             raise
         status = response.status_code
@@ -316,7 +314,7 @@ async def beginning_of_body(response: httpx.Response) -> bytes:
                 body += piece[: MOST_REFUSAL_BYTES - len(body)]
                 if len(body) >= MOST_REFUSAL_BYTES:
                     break
-    except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError):
+    except (TimeoutError, httpx.HTTPError, OSError):
         pass  # the status and what has come are enough
     return bytes(body)
 
@@ -330,17 +328,11 @@ def is_refusal(status: int) -> bool:
     return status in (401, 402, 403, 407, 408, 425, 429) or status >= 500
 
 
-def is_unreached(error: BaseException) -> bool:
-    """Whether no connection was made. httpx-aiohttp shows it only in the cause of its error."""
-    return isinstance(error, UNREACHED) or isinstance(error.__cause__, UNREACHED)
-
-
-def upstream_error(error: httpx.HTTPError | aiohttp.ClientError) -> UpstreamError:
+def upstream_error(error: httpx.HTTPError) -> UpstreamError:
     """The `UpstreamError` for a failure of the connection."""
-    cause = error.__cause__
-    if isinstance(cause, TimeoutError) or (cause is None and isinstance(error, httpx.TimeoutException)):
+    if isinstance(error, httpx.TimeoutException):
         return UpstreamTimeout("the vendor did not answer in time")
-    if is_unreached(error):
+    if isinstance(error, UNREACHED):
         return UpstreamError("the vendor could not be reached")
     return UpstreamError("the connection to the vendor broke")
 

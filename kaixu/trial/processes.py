@@ -22,7 +22,7 @@ import msgspec
 from kaixu.ops.clock import CLOCK
 
 #: Modules that commands import only when they run. A forked process may not have threads of its parent.
-IMPORTED = ("uvloop", "aiohttp", "httpx_aiohttp", "hypercorn.asyncio", "rich.table", "typer.rich_utils", "psutil")
+IMPORTED = ("uvloop", "aiohttp", "httptools", "hypercorn.asyncio", "rich.table", "typer.rich_utils", "psutil")
 
 
 class Start(msgspec.Struct):

@@ -7,28 +7,20 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from aiohappyeyeballs import AddrInfoType
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 
-from kaixu.metering.public_transport import PublicResolver, open_public_transport
+from kaixu.metering.http_resolver import Lookup
+from kaixu.metering.public_transport import only_public, open_public_transport
 
 
-class Names(AbstractResolver):
+def names(*addresses: str) -> Lookup:
     """Every name has these addresses."""
 
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses
+    async def look_up(host: str, port: int) -> list[AddrInfoType]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (one, port)) for one in addresses]
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(hostname=host, host=one, port=port, family=socket.AF_INET, proto=0, flags=0)
-            for one in self.addresses
-        ]
-
-    async def close(self) -> None:
-        """Nothing is open."""
+    return look_up
 
 
 @pytest.fixture
@@ -49,10 +41,12 @@ async def inside() -> AsyncIterator[tuple[int, list[str]]]:
     await runner.cleanup()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "harmless.example"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433", "harmless.example"]
+)
 async def test_nothing_inside_is_reached(host: str, inside: tuple[int, list[str]]) -> None:
     port, arrived = inside
-    transport = open_public_transport(Names("127.0.0.1"))
+    transport = open_public_transport(names("127.0.0.1"))
     with pytest.raises((httpx.HTTPError, OSError)):
         await transport.handle_async_request(httpx.Request("GET", f"http://{host}:{port}/"))
     await transport.aclose()
@@ -60,5 +54,5 @@ async def test_nothing_inside_is_reached(host: str, inside: tuple[int, list[str]
 
 
 async def test_private_addresses_of_a_name_are_dropped() -> None:
-    resolver = PublicResolver(Names("10.0.0.1", "8.8.8.8", "127.0.0.1"))
-    assert [one["host"] for one in await resolver.resolve("mixed.example")] == ["8.8.8.8"]
+    look_up = only_public(names("10.0.0.1", "8.8.8.8", "127.0.0.1"))
+    assert [info[4] for info in await look_up("mixed.example", 80)] == [("8.8.8.8", 80)]

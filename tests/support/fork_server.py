@@ -21,7 +21,7 @@ import msgspec
 
 LARGEST = 1024 * 1024
 #: Modules that `kaixu serve` and most commands import only when they run.
-IMPORTED = ("uvloop", "aiohttp", "httpx_aiohttp", "hypercorn.asyncio", "rich.table", "typer.rich_utils", "psutil")
+IMPORTED = ("uvloop", "aiohttp", "httptools", "hypercorn.asyncio", "rich.table", "typer.rich_utils", "psutil")
 
 
 class Start(msgspec.Struct):

@@ -1,0 +1,99 @@
+"""Connections that are used again: which one, and what becomes of those that a vendor closed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from kaixu.metering import http_pool
+from kaixu.metering.http_transport import HttpTransport
+from tests.support.raw_vendor import Line, raw_vendor, reply
+
+
+async def body_of(transport: HttpTransport, url: str, method: str = "POST") -> bytes:
+    """The body of the reply to one request."""
+    return await (await transport.handle_async_request(httpx.Request(method, url))).aread()
+
+
+async def numbered(line: Line) -> None:
+    """Answer each request with the number of the connection."""
+    while await line.request():
+        await line.say(reply(b"%d" % line.number))
+
+
+async def closed(transport: HttpTransport) -> None:
+    """Wait until the transport knows that no connection is open."""
+    while transport.pool.connections:
+        await asyncio.sleep(0.001)
+
+
+async def test_the_connection_that_was_used_last_is_used_first(transport: HttpTransport) -> None:
+    async with raw_vendor(numbered) as vendor:
+        opened = [await transport.handle_async_request(httpx.Request("POST", vendor.url)) for _ in range(3)]
+        # A reply whose body has come frees its connection; only what is under way at once needs several.
+        first = await asyncio.gather(*(body_of(transport, vendor.url) for _ in range(3)))
+        assert sorted(first) == [b"1", b"2", b"3"][: len(vendor.lines)]
+        again = {await body_of(transport, vendor.url) for _ in range(5)}
+        assert len(again) == 1
+        assert len(opened) == 3
+
+
+@pytest.mark.parametrize("farewell", [b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n"], ids=["silently", "with a reply"])
+async def test_a_connection_that_the_vendor_closed_is_not_used(farewell: bytes, transport: HttpTransport) -> None:
+    async def talk(line: Line) -> None:
+        await line.request()
+        await line.say(reply(b"%d" % line.number))
+        await line.say(farewell)
+
+    async with raw_vendor(talk) as vendor:
+        for number in (b"1", b"2"):
+            assert await body_of(transport, vendor.url) == number
+            await closed(transport)
+
+
+async def closing_at_the_second(line: Line) -> None:
+    """Answer one request, and close the connection when the next one comes."""
+    await line.request()
+    await line.say(reply(b"%d" % line.number))
+    await line.head()
+
+
+async def test_a_post_is_not_repeated_when_its_connection_ends_without_a_reply(transport: HttpTransport) -> None:
+    async with raw_vendor(closing_at_the_second) as vendor:
+        assert await body_of(transport, vendor.url) == b"1"
+        with pytest.raises(httpx.ReadError):
+            await body_of(transport, vendor.url)
+        assert len(vendor.lines) == 1
+
+
+async def test_a_get_is_repeated_once_on_a_new_connection(transport: HttpTransport) -> None:
+    async with raw_vendor(closing_at_the_second) as vendor:
+        assert [await body_of(transport, vendor.url, "GET") for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+async def test_a_get_on_a_new_connection_is_not_repeated(transport: HttpTransport) -> None:
+    async def talk(line: Line) -> None:
+        await line.head()
+
+    async with raw_vendor(talk) as vendor:
+        with pytest.raises(httpx.ReadError):
+            await body_of(transport, vendor.url, "GET")
+        assert len(vendor.lines) == 1
+
+
+async def test_idle_connections_are_closed(transport: HttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_pool, "MOST_IDLE_S", 0.1)
+    async with raw_vendor(numbered) as vendor:
+        await asyncio.gather(*(body_of(transport, vendor.url) for _ in range(3)))
+        await closed(transport)
+        assert transport.pool.idle == {}
+
+
+async def test_an_old_connection_is_looked_at_before_it_is_used(
+    transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_pool, "LOOK_AFTER_S", 0.0)
+    async with raw_vendor(numbered) as vendor:
+        assert [await body_of(transport, vendor.url) for _ in range(3)] == [b"1", b"1", b"1"]
