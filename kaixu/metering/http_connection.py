@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         reply.has_bytes = True
+        assert reply.parser is not None
         try:
             reply.parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
@@ -117,7 +118,8 @@ class Connection(asyncio.Protocol):
 
     def finish(self, reply: Reply) -> None:
         """The reply is complete: the connection is used again if both sides allow it, and the request was sent."""
-        self.reply = reply.connection = None
+        self.reply = None
+        reply.detach()
         if reply.is_paused:
             self.transport.resume_reading()
         if (
@@ -150,7 +152,8 @@ class Connection(asyncio.Protocol):
         if reply is None:
             return
         if error is None and reply.ends_with_connection():
-            self.reply = reply.connection = None
+            self.reply = None
+            reply.detach()
             reply.is_complete = True
             reply.wake()
             return

@@ -39,7 +39,7 @@ class Reply(httpx.AsyncByteStream):
         self.connection: Connection | None = connection  # until the reply is complete or has failed
         self.has_body = has_body
         self.read_s = read_s
-        self.parser = HttpResponseParser(self)
+        self.parser: HttpResponseParser | None = new_parser(self)  # likewise: it holds the reply, too
         self.status = 0
         self.headers: list[tuple[bytes, bytes, bytes]] = []  # as sent, in lower case, value
         self.is_ascii = True  # all values are
@@ -74,6 +74,7 @@ class Reply(httpx.AsyncByteStream):
         if self.has_head:
             return
         parser = self.parser
+        assert parser is not None
         status = parser.get_status_code()
         if status < 200:  # an interim reply
             if status == 101:
@@ -118,9 +119,13 @@ class Reply(httpx.AsyncByteStream):
 
     def fail(self, error: httpx.HTTPError) -> None:
         """Nothing will come any more. What has come can still be read."""
-        self.connection = None
+        self.detach()
         self.error = error
         self.wake()
+
+    def detach(self) -> None:
+        """Nothing of the connection concerns the reply any more."""
+        self.connection = self.parser = None
 
     def ends_with_connection(self) -> bool:
         """Whether only the end of the connection ends the body (RFC 9112 §6.3)."""
@@ -177,3 +182,12 @@ class Reply(httpx.AsyncByteStream):
         if connection is not None:
             connection.close()
         self.pieces.clear()
+
+
+def new_parser(reply: Reply) -> HttpResponseParser:
+    """A parser that takes what real servers send: lines that end in LF alone, and spaces behind a chunk's size."""
+    parser = HttpResponseParser(reply)
+    parser.set_dangerous_leniencies(
+        lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+    )
+    return parser

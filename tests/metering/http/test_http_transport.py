@@ -77,11 +77,12 @@ async def test_a_request_is_one_piece_with_the_headers_as_given(transport: HttpT
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 1\r\n\r\n",
             b"abcde",
         ),
+        (b"HTTP/1.1 200 OK\ntransfer-encoding: chunked\nx: \x01\n\n5 \r\nabcde\r\n0\r\n\r\n", b"abcde"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", b""),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + reply(b"late"), b"late"),
     ],
-    ids=["length", "empty", "chunked", "204", "304", "interim"],
+    ids=["length", "empty", "chunked", "sloppy", "204", "304", "interim"],
 )
 @pytest.mark.parametrize("step", [1, 1 << 20], ids=["byte by byte", "at once"])
 async def test_framings_that_end_by_themselves_leave_the_connection_open(
