@@ -18,6 +18,7 @@ from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.left_early import may_reason
 from kaixu.metering.whole_answer import whole_answer
 from kaixu.ops.failure_events import late_failure_event
+from kaixu.ops.finish import follow
 from kaixu.plugin.deadline import CallTimer
 from kaixu.plugin.errors import KaixuError, Stopping
 from kaixu.plugin.types import ChatEvent
@@ -60,9 +61,9 @@ class StreamEncoder(Protocol):
 async def collect_answer(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """Run the call; return the settled ticket and all events of the lane."""
     # The call may go on after the client has disconnected, so it runs in its own task.
-    task = asyncio.ensure_future(run_call(services, admission))
+    task = asyncio.get_running_loop().create_task(run_call(services, admission))
     try:
-        return await asyncio.shield(task)
+        return await follow(task)
     except asyncio.CancelledError:
         if task.done():
             raise
