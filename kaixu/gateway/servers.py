@@ -8,14 +8,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
-
-from hypercorn.typing import (
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    HTTPResponseStartEvent,
-    Scope,
-)
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import PluginError
@@ -25,6 +18,12 @@ from .listening import listening_on, stop_accepting
 
 if TYPE_CHECKING:
     from granian.server.embed import Server
+    from hypercorn.typing import (
+        ASGIReceiveCallable,
+        ASGISendCallable,
+        HTTPResponseStartEvent,
+        Scope,
+    )
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
@@ -34,6 +33,9 @@ CLOSE_S = 60
 
 #: Granian delays further connections. The gate limits the calls in flight.
 MAX_CONNECTIONS = 100_000
+
+#: Granian configures logging anew when it starts, which would close the handlers of the gateway's log.
+KEEP_LOGGING: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
 #: The maximum size of a request's head, and of a piece of its body that is read at once.
 MAX_HEAD_BYTES = 64 * 1024
@@ -76,10 +78,7 @@ Serve = Callable[[ServedGateway, str, int, UntilStopped, socket.socket | None], 
 async def hypercorn(
     gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped, bound: socket.socket | None = None
 ) -> None:
-    """Serve with Hypercorn, and ordinary requests without its protocols (see `http1`).
-
-    Raises `OSError` if it cannot listen; the gateway then stays open.
-    """
+    """Serve with Hypercorn. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from hypercorn.config import Config
 
     from .connections import Connections, without_connection_headers
@@ -167,6 +166,7 @@ async def granian(
         backlog=BACKLOG,
         backpressure=MAX_CONNECTIONS,
         log_enabled=False,
+        log_dictconfig=KEEP_LOGGING,
     )
     if bound is not None:
         bound.listen(BACKLOG)

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import pytest
 
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.pool import open_pool
@@ -33,10 +34,11 @@ def log_of(process: Process) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+@pytest.mark.parametrize("server", ["hypercorn", "granian"])
 async def test_each_request_is_a_line_with_who_where_and_why_and_nothing_secret(
-    start: Start, http: aiohttp.ClientSession, pool: asyncpg.Pool, vendor: Vendor
+    start: Start, http: aiohttp.ClientSession, pool: asyncpg.Pool, vendor: Vendor, server: str
 ) -> None:
-    [process] = await start(KAIXU_LOG="json")
+    [process] = await start(gateway=f"server: {server}", KAIXU_LOG="json")
     customer_id = await customer(pool)
     key_id, key = await virtual_key(pool, customer_id)
     client = Client(http, process.url, key, **{"x-kaixu-request-id": "good", "x-kaixu-app": "shop"})
