@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from hypercorn.typing import ASGIReceiveCallable
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable
 
 #: Only handlers that take longer than this are watched: for shorter ones a task would cost more than it saves.
 WATCH_AFTER_S = 0.25
@@ -27,8 +29,11 @@ class ClientWatch:
 
     def stop(self) -> None:
         """Stop waiting."""
-        if self.task is not None:
-            self.task.cancel()
+        # The task holds its CancelledError, and that, by its traceback, this object: kept here, the task would be part
+        # of a cycle, and stay until a run of the garbage collector.
+        task, self.task = self.task, None
+        if task is not None:
+            task.cancel()
 
     async def _wait(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
