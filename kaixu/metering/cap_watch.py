@@ -9,12 +9,12 @@ from datetime import date
 from time import monotonic
 
 import asyncpg
-import msgspec
 
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.admission import Verdict
-from kaixu.store.cap_alerts import Cap, CheckedCap, RefusedCap, check_caps, check_noted_caps, note_refusals
+from kaixu.store.cap_alerts import Cap, RefusedCap, check_caps, check_noted_caps, note_refusals
 
+from .cap_marks import CapMarks
 from .month import Figures
 
 log = logging.getLogger(__name__)
@@ -38,14 +38,6 @@ MOST_KNOWN = 50_000
 REFUSED_AGAIN_S = 10.0
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """Up to where a cap needs no check: in this month, while the cap is as high, below this spending."""
-
-    month: date
-    cap_nusd: int
-    next_nusd: int | None
-
-
 class CapWatch:
     """Checks the caps of this gateway's calls a moment after they were settled or refused.
 
@@ -58,7 +50,7 @@ class CapWatch:
     def __init__(self, pool: asyncpg.Pool, thresholds: Callable[[], Sequence[int]]) -> None:
         self.pool = pool
         self.thresholds = thresholds
-        self.marks: dict[tuple[int, int], Mark] = {}
+        self.marks = CapMarks(MOST_KNOWN)
         self.spent: dict[Cap, None] = {}  # to be checked, oldest first
         self.refused: dict[Cap, RefusedCap] = {}
         self.refused_at: dict[Cap, float] = {}  # reported lately
@@ -73,13 +65,7 @@ class CapWatch:
 
     def check(self, customer_id: int, chain_id: int, month: date, spent_nusd: int, cap_nusd: int) -> None:
         """Note a cap to be checked, unless its next threshold is known to lie above the spending."""
-        mark = self.marks.get((customer_id, chain_id))
-        if (
-            mark is not None
-            and mark.cap_nusd == cap_nusd
-            and mark.month == month
-            and (mark.next_nusd is None or spent_nusd < mark.next_nusd)
-        ):
+        if self.marks.is_below(customer_id, chain_id, month, spent_nusd, cap_nusd):
             return
         if len(self.spent) < MOST_WAITING:
             self.spent[Cap(customer_id, chain_id, month)] = None
@@ -107,7 +93,7 @@ class CapWatch:
 
     def forget(self) -> None:
         """Ask again for every threshold: a reload may have changed them."""
-        self.marks.clear()
+        self.marks.forget()
 
     async def run(self) -> None:
         """Check what was noted, until cancelled."""
@@ -146,16 +132,9 @@ class CapWatch:
                 except BaseException:
                     self.spent.update(dict.fromkeys(caps))
                     raise
-                self.remember(checked)
+                self.marks.remember(checked)
             if not self.refused:
                 self.has_work.clear()
-
-    def remember(self, checked: Sequence[CheckedCap]) -> None:
-        """Remember the next thresholds."""
-        if len(self.marks) + len(checked) > MOST_KNOWN:
-            self.marks.clear()
-        for one in checked:
-            self.marks[one.customer_id, one.chain_id] = Mark(one.month, one.cap_nusd, one.next_nusd)
 
     async def check_noted(self) -> None:
         """Check what roll-ups, top-ups and changes have noted. Raises `DatabaseAway`."""

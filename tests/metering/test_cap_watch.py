@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from kaixu.metering import cap_watch
+from kaixu.metering.cap_marks import CapMarks
 from kaixu.metering.cap_watch import CapWatch
 from kaixu.metering.month import Figures
 from kaixu.store.admission import Verdict
+from kaixu.store.cap_alerts import CheckedCap
 from kaixu.store.clock import this_month
 from tests.support.calls import admit
 from tests.support.money import customer, virtual_key
@@ -159,3 +161,18 @@ async def test_what_is_remembered_is_bounded(pool: asyncpg.Pool, monkeypatch: py
         await spend(pool, watch, await customer(pool, cap_nusd=1000), 1)
         await watch.flush()
     assert len(watch.marks) <= 2
+
+
+def test_a_mark_is_of_one_cap_as_high_as_it_was_in_the_newest_month() -> None:
+    marks, october, november = CapMarks(10), date(2026, 10, 1), date(2026, 11, 1)
+    marks.remember([CheckedCap(1, 0, november, 1000, 800), CheckedCap(1, 2, november, 500, None)])
+    marks.remember([CheckedCap(3, 0, october, 1000, 800)])
+    assert marks.is_below(1, 0, november, 799, 1000)
+    assert not marks.is_below(1, 0, november, 800, 1000)
+    assert not marks.is_below(1, 0, november, 799, 1001)
+    assert not marks.is_below(1, 0, october, 1, 1000)
+    assert not marks.is_below(3, 0, october, 1, 1000)
+    assert marks.is_below(1, 2, november, 10**18, 500)
+    assert not marks.is_below(2, 1, november, 1, 500)
+    marks.remember([CheckedCap(1, 0, date(2026, 12, 1), 1000, 800)])
+    assert len(marks) == 1
