@@ -11,7 +11,6 @@ import time
 import asyncpg
 import msgspec
 import pyotp
-import segno
 from cryptography.exceptions import InvalidTag
 
 from kaixu.config.environment import Secrets
@@ -141,6 +140,8 @@ async def offer_totp(pool: asyncpg.Pool, operator_id: int, email: str, secrets_:
 
     Raises `DatabaseAway`.
     """
+    import segno  # draws the code, and is needed for nothing else
+
     secret = pyotp.random_base32()
     sealed = sealer_of(secrets_).seal(secret.encode(), about_totp(operator_id))
     with database():

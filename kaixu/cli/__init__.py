@@ -9,6 +9,7 @@ import typer
 
 from .failure import CommandFailed
 from .lazy import Commands
+from .library_commands import leave_out_httpx_command
 
 app = typer.Typer(
     name="kaixu", cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -22,6 +23,7 @@ def kaixu() -> None:
 
 def main() -> None:
     """`kaixu`."""
+    leave_out_httpx_command()
     run_command(app)
 
 

@@ -86,7 +86,7 @@ def become_supervisor(settings: Settings, wanted: Wanted, about: About, *, dev: 
         is_auto=wanted.is_auto,
         is_fixed=wanted.is_fixed,
         about=about,
-        template=[*python, "kaixu.cli.worker_template", *options],
+        template=[*python, "kaixu.cli.worker_template", f"--server={wanted.server}", *options],
         log_format=settings.kaixu_log,
         log_level=settings.kaixu_log_level,
     )

@@ -1,6 +1,6 @@
 """The template of a gateway's workers: imports the gateway once, and forks a worker for each message on its socket.
 
-`python -m kaixu.cli.worker_template --dev|--json… DESCRIPTOR SUPERVISOR`; the supervisor starts it, see
+`python -m kaixu.cli.worker_template --server=NAME --dev|--json… DESCRIPTOR SUPERVISOR`; the supervisor starts it, see
 `kaixu.gateway.processes.template`.
 """
 
@@ -20,7 +20,10 @@ from kaixu.gateway.processes.plan import Fork
 MOST_BYTES = 4096
 
 #: What a worker needs of the libraries that are only imported when they are used.
-IMPORTED = ("uvloop", "aiohttp", "httptools", "hypercorn.asyncio", "prometheus_client.openmetrics.exposition")
+IMPORTED = ("uvloop", "httptools", "prometheus_client.openmetrics.exposition")
+
+#: What it needs of its server. A worker whose kaixu.yaml names another one by then imports that itself.
+OF_SERVER = {"hypercorn": "hypercorn.asyncio", "granian": "granian.server.embed"}
 
 
 def fork_workers(requests: socket.socket) -> Callable[[], None] | None:
@@ -59,12 +62,15 @@ def begin_worker(slot: int, listening: int, channel: int) -> None:
 
 def main() -> None:
     """Import the gateway, say so, and fork."""
-    from importlib import import_module, util
+    from importlib import import_module
 
-    for name in (*IMPORTED, "kaixu.cli.worker_process"):
+    from .library_commands import leave_out_httpx_command
+
+    leave_out_httpx_command()
+    # A supervisor of an older release names none.
+    server = next((word.partition("=")[2] for word in sys.argv[1:-2] if word.startswith("--server=")), "")
+    for name in (*IMPORTED, *filter(None, [OF_SERVER.get(server)]), "kaixu.cli.worker_process"):
         import_module(name)
-    if util.find_spec("granian") is not None:
-        import_module("granian.server.embed")
     if threading.active_count() > 1:
         sys.exit("a library has started a thread while it was imported, so no process can be forked")
     gc.collect()

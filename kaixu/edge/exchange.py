@@ -1,6 +1,6 @@
 """One HTTP exchange: find the route, check the credential, read the body, call the handler, send the reply.
 
-It is served directly from ASGI: Quart's router, contexts and tasks would take about a seventh of a small call's time.
+It is served directly from ASGI: a framework's router, contexts and tasks would take a seventh of a small call's time.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
 
 from kaixu.config.environment import Network
 from kaixu.ops.change_origin import CHANGE_ORIGIN, ChangeOrigin
@@ -35,6 +34,9 @@ from .request_body import BODY_S, BodyBudget, BodyShare, body_address, read_body
 from .response import Reply
 from .routes import Route, Routes, WrongMethod
 from .upload_body import UPLOAD_MEMORY_BYTES, UploadBody, upload_length
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
 
 
 class BodyLimits(msgspec.Struct, frozen=True):
@@ -294,7 +296,7 @@ class Exchange:
         if "websocket.http.response" not in scope.get("extensions", {}):
             await sender({"type": "websocket.close", "code": 1000, "reason": "WebSocket is not supported"})
             return
-        request = self.read_request(cast(HTTPScope, {"method": "GET", **scope}))
+        request = self.read_request(cast("HTTPScope", {"method": "GET", **scope}))
         error = Invalid("this gateway does not support WebSocket", hint="Send an HTTP request; streams are SSE.")
         reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
         start = self.writer.start_message(reply, request)

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-
-from hypercorn.typing import (
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    HTTPResponseBodyEvent,
-    HTTPResponseStartEvent,
-)
+from typing import TYPE_CHECKING
 
 from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import KaixuError
@@ -19,6 +13,14 @@ from .cors import ReplyHeaders
 from .request import IncomingRequest
 from .request_body import SMALL_BODY_BYTES, announced_length, discard_rest
 from .response import Reply
+
+if TYPE_CHECKING:
+    from hypercorn.typing import (
+        ASGIReceiveCallable,
+        ASGISendCallable,
+        HTTPResponseBodyEvent,
+        HTTPResponseStartEvent,
+    )
 
 log = logging.getLogger(__name__)
 

@@ -6,18 +6,20 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import lru_cache
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import msgspec
-from hypercorn.typing import HTTPScope
 
 from kaixu.accounts.operator_identity import Identity
 from kaixu.config.tags import program_tag
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import Invalid
+
+if TYPE_CHECKING:
+    from hypercorn.typing import HTTPScope
 
 MAX_ARGS = 50
 

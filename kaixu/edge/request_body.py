@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, cast
-
-from hypercorn.typing import ASGIReceiveCallable
+from typing import TYPE_CHECKING, Any, cast
 
 from kaixu.ops.client_network import network_of
 from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import Overloaded, TooLarge
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable
 
 #: The time limit for receiving a body.
 BODY_S = 60.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, cast
-
-from hypercorn.typing import ASGIReceiveCallable
+from typing import TYPE_CHECKING, Any, cast
 
 from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import BodyTimeout, Invalid, LengthRequired, UnsupportedEncoding
@@ -14,6 +12,9 @@ from kaixu.plugin.errors import BodyTimeout, Invalid, LengthRequired, Unsupporte
 from .encoding import read_encodings
 from .request import ReplyProgress
 from .request_body import announced_length
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable
 
 #: What must have arrived before the time limit begins anew: a client that sends a byte now and then stalls, too.
 PROGRESS_BYTES = 64 * 1024

@@ -1,11 +1,9 @@
-"""The Quart application: the API's routes behind the edge. `process.py` opens the services."""
+"""The ASGI application: the API's routes behind the edge. `process.py` opens the services."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
-from quart import Quart
+from typing import TYPE_CHECKING
 
 from kaixu.api.callbacks import Callbacks, callback_routes
 from kaixu.api.operations import OperationRoutes
@@ -26,27 +24,40 @@ from kaixu.web.public.operation_page import operation_pages
 from kaixu.web.routes import web_routes
 from kaixu.web.site import Site
 
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-class Application(Quart):
-    """A Quart application whose requests are served by the edge, directly from ASGI."""
+
+class Application:
+    """An ASGI application whose requests are served by the edge. Servers start and stop it by `process.py`."""
 
     def __init__(self, exchange: Exchange) -> None:
-        super().__init__("kaixu", static_folder=None)
         self.exchange = exchange
 
-    async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Pass requests to the exchange, and the server's lifespan events to Quart."""
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve a request. WebSockets are refused; a server's lifespan events are answered, and start nothing."""
         if scope["type"] == "http":
             await self.exchange.serve(scope, receive, send)
         elif scope["type"] == "websocket":
             await self.exchange.refuse_websocket(scope, receive, send)
         else:
-            await super().asgi_app(scope, receive, send)
+            await answer_lifespan(receive, send)
 
     def apply_settings(self, services: Services) -> None:
         """Apply reloaded settings: CORS origins. Other settings are read for each request."""
         origins = parse_origins(services.settings.allowed_origins, services.gateway.allow_origins)
         self.exchange.writer.headers.allow_origins(origins)
+
+
+async def answer_lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Answer the events of a server's start and stop: the gateway is opened and closed by its process."""
+    while True:
+        event = await receive()
+        if event["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif event["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
 
 
 def create_app(services: Services, listeners: Sequence[RequestListener] = ()) -> Application:
@@ -56,7 +67,7 @@ def create_app(services: Services, listeners: Sequence[RequestListener] = ()) ->
 
     def limits() -> BodyLimits:
         nonlocal limits_of
-        section = services.current.section
+        section = services.gateway
         if limits_of is None or limits_of[0] is not section:
             # There is always room for one body of the maximum size.
             memory_bytes = max(section.body_memory_bytes, section.body_limit_bytes)

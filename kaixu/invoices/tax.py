@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-import stdnum
-from stdnum.eu import vat as eu_vat
-from stdnum.exceptions import ValidationError
 
 from kaixu.config.invoices_section import InvoicesSection
 from kaixu.store.billing import Billing
@@ -41,6 +38,11 @@ def checked_tax_id(country: str | None, number: str) -> str | None:
     """The number in its compact form; None for one that cannot be right. Countries without a known form take any."""
     if country is None:
         return number
+    # It loads the checks of all countries, and only changes of billing details need them.
+    import stdnum
+    from stdnum.eu import vat as eu_vat
+    from stdnum.exceptions import ValidationError
+
     module = stdnum.get_cc_module(country.lower(), "vat")
     if module is None:
         return number

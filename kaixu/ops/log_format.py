@@ -4,46 +4,55 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-import structlog
-from structlog.typing import Processor
 
 LogFormat = Literal["text", "json"]
 
 ENCODER = msgspec.json.Encoder(enc_hook=str)
 
-Fields = MutableMapping[str, Any]
+Fields = dict[str, Any]
 
 #: Control characters in a line would let clients forge lines or change the terminal; a line break is our own.
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 ANY_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
+class LineFormatter(logging.Formatter):
+    """Makes a line of the fields of a record."""
+
+    def __init__(self, render: Callable[[Fields], str]) -> None:
+        super().__init__()
+        self.render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return self.render(self.fields_of(record))
+
+    def fields_of(self, record: logging.LogRecord) -> Fields:
+        """What a line says: when, how bad, from where, what; the request during which it was logged; the exception."""
+        fields: Fields = {
+            "timestamp": timestamp(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        if record.stack_info:
+            fields["stack_info"] = record.stack_info
+        for name in ("request_id", "repeats"):
+            if (value := getattr(record, name, None)) is not None:
+                fields[name] = value
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return fields
+
+
 def formatter(log_format: LogFormat) -> logging.Formatter:
     """The formatter of all lines but those of the access log."""
-    render: Processor = render_json if log_format == "json" else render_text
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, add_record_fields],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            render,
-        ],
-    )
-
-
-def add_record_fields(logger: Any, method: str, fields: Fields) -> Fields:
-    """Add the time of the line, and the id of the request during which it was logged."""
-    record: logging.LogRecord = fields["_record"]
-    fields["timestamp"] = timestamp(datetime.fromtimestamp(record.created, UTC))
-    for name in ("request_id", "repeats"):
-        if (value := getattr(record, name, None)) is not None:
-            fields[name] = value
-    return fields
+    return LineFormatter(json_line if log_format == "json" else render_text)
 
 
 def timestamp(moment: datetime) -> str:
@@ -51,18 +60,12 @@ def timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def render_json(logger: Any, method: str, fields: Fields) -> str:
-    """One JSON object on one line."""
-    line = {"timestamp": fields.pop("timestamp"), "level": fields.pop("level"), "logger": fields.pop("logger")}
-    return json_line({**line, **fields})
-
-
-def json_line(fields: MutableMapping[str, Any]) -> str:
+def json_line(fields: Fields) -> str:
     """Fields as JSON on one line; values that JSON does not have, as text."""
     return ENCODER.encode(fields).decode(errors="replace")
 
 
-def render_text(logger: Any, method: str, fields: Fields) -> str:
+def render_text(fields: Fields) -> str:
     """Time, level, logger and text; the request's id and an exception after it."""
     request_id, exception = fields.get("request_id"), fields.get("exception")
     line = f"{fields['timestamp']} {fields['level'].upper()} {fields['logger']}: {fields['event']}"

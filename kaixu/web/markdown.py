@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup as Html
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 #: Where a link of a text leads on the pages; None: nowhere, only its words stay.
 LinkOf = Callable[[str], str | None]
@@ -34,6 +36,8 @@ class RenderedText(msgspec.Struct, frozen=True):
 
 def render_markdown(text: str, link_of: LinkOf) -> RenderedText:
     """Render a text; HTML in it is shown as it stands."""
+    from markdown_it import MarkdownIt  # some 70 modules, for the documentation alone
+
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = list(without_title(parser.parse(text)))
     title = heading_text(parser.parse(text), "h1")

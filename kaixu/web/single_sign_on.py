@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from kaixu.accounts.oidc_login import LIFETIME_S, begin_login, end_login
 from kaixu.accounts.operator_sessions import LoginClient
 from kaixu.config.operators_section import LOOPBACK, OidcSection, is_safe_address
 from kaixu.edge.operator_cookies import LOGIN_COOKIE, SESSION_COOKIE, read_cookie, set_cookie
@@ -17,6 +16,7 @@ from kaixu.edge.routes import Handler, Route
 from kaixu.edge.services import Services
 from kaixu.edge.throttle import Throttle
 from kaixu.edge.tokens import make_admin_token
+from kaixu.ops.late_import import ready
 from kaixu.plugin.errors import Conflict, NotFound
 
 from .admin.login import CHECK
@@ -25,6 +25,9 @@ from .page import shown_as_page
 from .site import LOGIN, Site
 
 START, RETURN = "admin-oidc-start", "admin-oidc-return"
+
+#: Loads the libraries of OAuth and JOSE, which only gateways with an identity provider need.
+LOGIN_BY_PROVIDER = "kaixu.accounts.oidc_login"
 
 #: Logins in a minute, in this process: each asks the identity provider.
 PER_ADDRESS = 20
@@ -40,6 +43,9 @@ def single_sign_on_pages(site: Site) -> list[Route]:
     async def start(request: IncomingRequest) -> Reply:
         throttle.require(request.address, TOO_MANY)
         section = require_section(services)
+        await ready(LOGIN_BY_PROVIDER)
+        from kaixu.accounts.oidc_login import LIFETIME_S, begin_login
+
         begun = await begin_login(services.pool, section, redirect_url(services, section, request))
         cookie = set_cookie(LOGIN_COOKIE, begun.browser_secret, max_age_s=LIFETIME_S)
         headers = {
@@ -59,6 +65,9 @@ def single_sign_on_pages(site: Site) -> list[Route]:
             request.request_id,
             replaces=session_of(services, request.headers),
         )
+        await ready(LOGIN_BY_PROVIDER)
+        from kaixu.accounts.oidc_login import end_login
+
         begun = await end_login(
             services.pool,
             services.operators,
