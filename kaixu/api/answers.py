@@ -172,9 +172,12 @@ async def write_stream(
     try:
         await out.put(encoder.begin(ticket))
         # Closed before the settlement, so that the vendor has been cancelled.
-        async with aclosing(chat_events(services.gate, ticket)) as events:
-            async for event in events:
-                await out.put(encoder.event(event))
+        async with aclosing(chat_events(services.gate, ticket)) as batches:
+            async for events in batches:
+                if len(events) == 1:
+                    await out.put(encoder.event(events[0]))
+                else:
+                    await out.put(b"".join([encoder.event(event) for event in events]))
     except Exception as error:
         if isinstance(error, KaixuError):
             failure = error

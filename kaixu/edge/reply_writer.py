@@ -13,6 +13,7 @@ from .cors import ReplyHeaders
 from .request import IncomingRequest
 from .request_body import SMALL_BODY_BYTES, announced_length, discard_rest
 from .response import Reply
+from .sse import EventStream
 
 if TYPE_CHECKING:
     from hypercorn.typing import (
@@ -60,9 +61,8 @@ class ReplyWriter:
             if request.method == "HEAD":
                 await self.write(send, request, piece(b"", more=False))
                 return
-            async for data in body:
-                if not await self.write(send, request, *pieces(data)):
-                    return
+            if not await self.write_stream(send, request, body):
+                return
         except KaixuError as error:
             # Without its last message the server closes the connection: the client sees that the reply is not whole.
             log.warning("request %s: the reply broke off: %s", request.request_id, error.message)
@@ -134,10 +134,35 @@ class ReplyWriter:
                     if message is not last:
                         deadline.restart(stall_s)
         except TimeoutError:
-            progress.is_client_gone = True
-            log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)
+            note_stall(request, stall_s)
             return False
         return True
+
+    async def write_stream(self, send: ASGISendCallable, request: IncomingRequest, body: EventStream) -> bool:
+        """Send a stream's frames; False if the client did not read one of them in time."""
+        stall_s, progress = self.stall_s(), request.progress
+        limit = within(stall_s)
+        async for data in body:
+            try:
+                with limit:
+                    if len(data) <= PIECE_BYTES:
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                        progress.bytes_sent += len(data)
+                        continue
+                    for message in pieces(data):
+                        limit.restart(stall_s)
+                        await send(message)
+                        progress.bytes_sent += len(message["body"])
+            except TimeoutError:
+                note_stall(request, stall_s)
+                return False
+        return True
+
+
+def note_stall(request: IncomingRequest, stall_s: float) -> None:
+    """Note that the client has stopped reading."""
+    request.progress.is_client_gone = True
+    log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)
 
 
 def pieces(data: bytes) -> Iterator[HTTPResponseBodyEvent]:

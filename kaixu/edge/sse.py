@@ -139,7 +139,11 @@ class EventStream:
             self._idle_since = self._loop.time()
             if self._timer is None:
                 self._timer = self._loop.call_later(PING_S, self._ping)
-            await self._next_frame(task)
+            self._reader = self._loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
         data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
         self._frames.clear()
         self._size = 0

@@ -10,6 +10,7 @@ from types import TracebackType
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.plugin.deadline import Deadline
 from kaixu.plugin.errors import UpstreamError
+from kaixu.plugin.event_batches import EventBatches
 from kaixu.plugin.types import ChatEvent, ChatRequest
 from kaixu.store.admission import Ask, Verdict
 
@@ -76,10 +77,11 @@ def admit_chat(
     return gate.priced_admission(deployment, offer_of)
 
 
-def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
+def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[list[ChatEvent], None]:
     """The answer of one of the model's deployments, within their time limits, ended when the budget is spent.
 
-    It comes as the vendor sends it; for a client that gets nothing before the end see `whole_answer`.
+    It comes as the vendor sends it, what came together in one list; for a client that gets nothing before the end see
+    `whole_answer`.
     Yields nothing before a deployment has begun to answer: until then another one can be tried. Every exception of a
     plugin becomes a `KaixuError`. Sets `ticket.end_reason` to "budget_cut" if the stream was ended for its cost.
     """
@@ -89,18 +91,17 @@ def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, Non
     return cached_events(gate, ticket, request_hash)
 
 
-async def cached_events(gate: Gate, ticket: ChatTicket, request_hash: bytes) -> AsyncGenerator[ChatEvent, None]:
+async def cached_events(gate: Gate, ticket: ChatTicket, request_hash: bytes) -> AsyncGenerator[list[ChatEvent], None]:
     """As `chat_events`, from the cache or for it."""
     cached = await answer_in_cache(gate, ticket, request_hash)
     if cached is not None:
-        for event in cached:
-            yield event
+        yield cached
         return
     answer: list[ChatEvent] = []
-    async with aclosing(vendor_events(gate, ticket)) as events:
-        async for event in events:
-            answer.append(event)
-            yield event
+    async with aclosing(vendor_events(gate, ticket)) as batches:
+        async for events in batches:
+            answer += events
+            yield events
     if ticket.cache_control != "no-store":
         gate.cache.store(ticket, request_hash, answer)
 
@@ -115,7 +116,7 @@ async def answer_in_cache(gate: Gate, ticket: ChatTicket, request_hash: bytes) -
     return cached
 
 
-async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
+async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[list[ChatEvent], None]:
     """As `chat_events`, without the cache."""
     deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
     with translate_errors(ticket, ticket.deployment), Deadline(deadline):
@@ -124,29 +125,53 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
         )
     served = ticket.served
     with count_as_failure(gate.breakers, served), translate_errors(ticket, served):
-        async with aclosing(opened.events) as events:
+        async with aclosing(opened.events) as events, aclosing(batches_of(events)) as batches:
             for event in opened.buffered:
                 ticket.count_event(event)
-                yield event
+            yield opened.buffered
+            batch = events.take_ready() if isinstance(events, EventBatches) else []
             limit = Deadline(deadline)
             while not ticket.over_budget:
                 try:
-                    # Limits the lane's own work only, not the time that the reader spends on an event.
-                    with limit:
-                        event_or_end = await anext(events, None)
+                    # Limits the lane's own work only, not the time that the reader spends on its events.
+                    if not batch:
+                        with limit:
+                            batch = await anext(batches)
+                except StopAsyncIteration:
+                    if ticket.finish_reason is None and ticket.first_event_s is None:
+                        raise UpstreamError(NO_ANSWER) from None
+                    return
                 except Exception as error:
                     if ticket.finish_reason is None:
                         raise
                     # The finish reason was received, so the answer is complete.
                     ticket.wire.note(f"{type(error).__name__} after the end of an answer")
                     return
-                if event_or_end is None:
-                    if ticket.finish_reason is None and ticket.first_event_s is None:
-                        raise UpstreamError(NO_ANSWER)
-                    return
-                ticket.count_event(event_or_end)
-                yield event_or_end
+                counted = 0
+                try:
+                    for event in batch:
+                        ticket.count_event(event)
+                        counted += 1
+                        if ticket.over_budget:
+                            break
+                except Exception:
+                    if counted:  # what came before it is good
+                        yield batch[:counted]
+                    raise
+                yield batch[:counted]
+                batch = []
             ticket.end_reason = "budget_cut"
+
+
+def batches_of(events: AsyncGenerator[ChatEvent, None] | EventBatches) -> AsyncGenerator[list[ChatEvent], None]:
+    """What a lane answers, in lists."""
+    return events.batches if isinstance(events, EventBatches) else each_alone(events)
+
+
+async def each_alone(events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[list[ChatEvent], None]:
+    """Each event in a list of its own."""
+    async for event in events:
+        yield [event]
 
 
 class count_as_failure:

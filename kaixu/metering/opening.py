@@ -9,6 +9,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import UpstreamError
+from kaixu.plugin.event_batches import EventBatches
 from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
 
 from .reported_usage import clamped_usage
@@ -27,7 +28,7 @@ class Opened(NamedTuple):
     """An answer that has begun: the events that were held back, and the stream of the rest."""
 
     buffered: list[ChatEvent]
-    events: AsyncGenerator[ChatEvent, None]
+    events: AsyncGenerator[ChatEvent, None] | EventBatches
 
 
 async def wait_for_output(events: AsyncIterator[ChatEvent], attempt: Attempt | None = None) -> Opened:
@@ -55,7 +56,7 @@ async def wait_for_output(events: AsyncIterator[ChatEvent], attempt: Attempt | N
     return Opened(buffered, stream)
 
 
-async def close_stream(stream: AsyncGenerator[ChatEvent, None]) -> None:
+async def close_stream(stream: AsyncGenerator[ChatEvent, None] | EventBatches) -> None:
     """Close a lane's stream, if it can be closed."""
     close = getattr(stream, "aclose", None)
     if close is not None:

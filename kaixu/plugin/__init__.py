@@ -45,6 +45,7 @@ from kaixu.plugin.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
+from kaixu.plugin.event_batches import EventBatches
 from kaixu.plugin.fields import Body, Clamped, Header, Path, Query, RawBody
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
@@ -152,6 +153,7 @@ __all__ = [
     "EmbedRequest",
     "Embeddings",
     "Event",
+    "EventBatches",
     "Events",
     "FailedCall",
     "Failure",

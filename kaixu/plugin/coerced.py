@@ -15,6 +15,8 @@ MOST_DIGITS = 32
 
 def number_of(value: object) -> int | None:
     """A count, also one written as `5.0` or `"5"`; None for negative numbers and anything else."""
+    if type(value) is int:
+        return value if value >= 0 else None
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

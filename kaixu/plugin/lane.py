@@ -113,7 +113,10 @@ class Lane:
         """
 
     def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        """Answer as a stream of events, always. For clients that do not stream, the core collects them."""
+        """Answer as a stream of events, always. For clients that do not stream, the core collects them.
+
+        A lane whose vendor often sends several events at once may return `EventBatches`: cheaper for all sides.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not chat")
 
     def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:

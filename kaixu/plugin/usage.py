@@ -299,7 +299,7 @@ def figures_of(usage: object) -> Figures:
     cached = own.get("cached") or of_input.get("cached") or of_input.get("cached beside", 0)
     written = own.get("written") or of_input.get("written") or of_input.get("written beside", 0)
     cached_beside, written_beside = own.get("cached beside", 0), own.get("written beside", 0)
-    if not written_beside and not written:  # split by cache duration
+    if not written_beside and not written and "cachecreation" in named:  # split by cache duration
         written_beside = sum(filter(None, map(number_of, object_of(named.get("cachecreation")).values())))
     if prompt or cached:
         # With `prompt_tokens`, Anthropic's names mean tokens that are included in the input.

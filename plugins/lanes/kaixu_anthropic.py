@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
@@ -16,6 +16,7 @@ from kaixu.plugin import (
     Cache,
     ChatEvent,
     ChatRequest,
+    EventBatches,
     Feature,
     ImagePart,
     KeyOptions,
@@ -106,12 +107,12 @@ class Anthropic(Lane):
         return headers
 
     def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        return self.events(request, wire, stream=True)
+        return EventBatches(self.batches(request, wire, stream=True))
 
     def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        return self.events(request, wire, stream=False)
+        return EventBatches(self.batches(request, wire, stream=False))
 
-    async def events(self, request: ChatRequest, wire: Wire, *, stream: bool) -> AsyncIterator[ChatEvent]:
+    async def batches(self, request: ChatRequest, wire: Wire, *, stream: bool) -> AsyncGenerator[list[ChatEvent], None]:
         """The events of the answer, in whatever form the vendor sends it."""
         native = None if request.native is None else self.admitted(request.native)[0]
         body = translate(request, hour_cache=self.hour_cache) if native is None else native.body
@@ -121,14 +122,21 @@ class Anthropic(Lane):
         async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
             async for documents in until_end(answer.batches(), reader.finished):
-                for document in documents:
-                    for event in reader.read(document):
-                        yield event
-                    if reader.done:
-                        break
+                events: list[ChatEvent] = []
+                try:
+                    for document in documents:
+                        events += reader.read(document)
+                        if reader.done:
+                            break
+                except Exception:
+                    if events:  # what came before it is good
+                        yield events
+                    raise
+                if events:
+                    yield events
                 if reader.done:
                     break
-            yield reader.end(answer)
+            yield [reader.end(answer)]
             if reader.done:
                 await answer.drain()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from kaixu.plugin import (
     CompletionReader,
     Embeddings,
     EmbedRequest,
+    EventBatches,
     ImagePart,
     KeyOptions,
     Keys,
@@ -127,24 +128,33 @@ class OpenAI(Lane):
         self.headers = httpx.Headers(headers)
 
     def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        return self.events(self.body(request), request, wire)
+        return EventBatches(self.batches(self.body(request), request, wire))
 
     def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         body = self.body(request)
         body.pop("stream_options", None)
-        return self.events(body | {"stream": False}, request, wire)
+        return EventBatches(self.batches(body | {"stream": False}, request, wire))
 
-    async def events(self, body: dict[str, Any], request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+    async def batches(
+        self, body: dict[str, Any], request: ChatRequest, wire: Wire
+    ) -> AsyncGenerator[list[ChatEvent], None]:
         """The events of the answer to `body`, in whatever form the vendor sends it."""
         outgoing = self.outgoing(self.chat_url, body)
         reader = CompletionReader(wire.note, native=request.native is not None, ended=wire.finished)
         async with wire.send(outgoing) as response:
             answer = AnswerReader(response, wire.note)
             async for documents in until_end(answer.batches(), reader.finished):
-                for document in documents:
-                    for event in reader.read(document.data):
-                        yield event
-            yield reader.end(answer)
+                events: list[ChatEvent] = []
+                try:
+                    for document in documents:
+                        events += reader.read(document.data)
+                except Exception:
+                    if events:  # what came before it is good
+                        yield events
+                    raise
+                if events:
+                    yield events
+            yield [reader.end(answer)]
             if answer.done:
                 await answer.drain()
 

@@ -15,7 +15,7 @@ from tests.support.vendor import Vendor
 from tests.vendors.stage import database, gateway
 
 MODELS = (
-    "ok", "stream-50-5", "stream-200-20", "stream-3000-20", "stream-8-0", "status-500", "status-429", "status-400", "status-401", "cut-3", "nonsense", "greedy",
+    "ok", "stream-50-5", "stream-200-20", "stream-3000-20", "stream-8-0", "status-500", "status-429", "status-400", "status-401", "cut-3", "nonsense", "greedy", "burst",
     "silent", "hang",
 )  # fmt: skip
 

@@ -106,13 +106,15 @@ async def test_a_vendor_that_fails_costs_nothing_and_its_words_stay_inside(
     await assert_books_balance(pool)
 
 
+@pytest.mark.parametrize("model", ["greedy", "burst"], ids=["one by one", "many at once"])
 async def test_a_vendor_that_never_stops_is_cut_at_the_budget(
-    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
+    model: str, start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
 ) -> None:
     (gateway,) = await start(1)
     _, key = await virtual_key(pool, await customer(pool))
-    status, frames = await Client(http, gateway.url, key).stream("greedy", max_tokens=50)
+    status, frames = await Client(http, gateway.url, key).stream(model, max_tokens=50)
     assert (status, frames[-1][0], frames[-1][1]["end"]) == (200, "done", "budget_cut")
+    assert sum(name == "delta" for name, _ in frames) == 151  # of 4 characters: more than 12 for each token
     event = await settled(pool)
     assert (event["end_reason"], event["output_tokens"]) == ("budget_cut", 50)
     await assert_books_balance(pool)

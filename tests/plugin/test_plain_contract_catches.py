@@ -14,6 +14,7 @@ from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
     ChatRequest,
+    EventBatches,
     Finish,
     Lane,
     NativeEvent,
@@ -75,7 +76,7 @@ class ForgetsTheMaximum(Good):
     def chat_plain(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         body = self.body(request) | {"stream": False}
         del body["max_completion_tokens"]
-        return self.events(body, request, wire)
+        return EventBatches(self.batches(body, request, wire))
 
 
 class TakesACutForTheWhole(Good):

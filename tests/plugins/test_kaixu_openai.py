@@ -22,6 +22,7 @@ from kaixu.plugin import (
     ChatRequest,
     Embeddings,
     EmbedRequest,
+    EventBatches,
     Finish,
     ImagePart,
     Message,
@@ -195,6 +196,31 @@ async def test_a_native_request_is_answered_natively_too() -> None:
     chunks = [delta(content="a") | {"system_fingerprint": "x"}, finish("stop")]
     events = await check_lane(lane(), request, FakeWire(event_stream(*chunks)))
     assert events == [NativeEvent(chunks[0]), ChatDelta("a"), NativeEvent(chunks[1]), Finish("stop")]
+
+
+def in_one_piece(*chunks: object) -> FakeWire:
+    """A wire with a stream whose events come together."""
+    answer = event_stream(*chunks)
+    return FakeWire(Answer(200, {"content-type": "text/event-stream"}, [b"".join(answer.chunks)]))
+
+
+async def test_what_comes_before_an_error_in_the_same_piece_of_the_network_is_passed_on() -> None:
+    events = lane().chat(
+        make_request(), in_one_piece(delta(content="a"), delta(content="b"), {"error": {"message": SECRET}})
+    )
+    assert [await anext(events), await anext(events)] == [ChatDelta("a"), ChatDelta("b")]
+    with pytest.raises(UpstreamError):
+        await anext(events)
+
+
+async def test_events_that_came_together_can_be_taken_together() -> None:
+    wire = in_one_piece(delta(content="a"), delta(content="b"), delta(content="c"), finish("stop"))
+    events = lane().chat(make_request(), wire)
+    assert isinstance(events, EventBatches)
+    assert await anext(events) == ChatDelta("a")
+    assert events.take_ready() == [ChatDelta("b"), ChatDelta("c")]
+    assert [one async for one in events.batches] == [[Finish("stop")]]
+    assert events.take_ready() == []
 
 
 async def test_the_operators_own_fields_go_with_every_call() -> None:

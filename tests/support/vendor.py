@@ -1,7 +1,7 @@
 """A fake vendor with Chat Completions that fails on demand, and with embeddings.
 
 The model's name selects what happens: `ok`, `stream-<deltas>-<ms between>`, `status-<code>`, `cut-<deltas>`,
-`nonsense`, `greedy` (never stops), `silent` (no usage at the end), `hang`.
+`nonsense`, `greedy` (never stops), `burst` (as greedy, a thousand deltas in one piece of the network), `silent` (no usage at the end), `hang`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,10 @@ class Vendor:
             if kind == "nonsense":
                 await response.write(b"data: {nonsense\n\n")
                 return response
+            if kind == "burst":
+                text = json.dumps({"choices": [{"index": 0, "delta": {"content": "wd0 "}}]}).encode()
+                await response.write(b"data: %s\n\n" % text * 1000)
+                self.delivered += 1000
             deltas = 10**9 if kind == "greedy" else min(deltas, most)
             for at in range(deltas):
                 await self.send(response, {"choices": [{"index": 0, "delta": {"content": f"wd{at % 10} "}}]})
