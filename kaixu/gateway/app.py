@@ -67,7 +67,7 @@ def create_app(services: Services, listeners: Sequence[RequestListener] = ()) ->
 
     def limits() -> BodyLimits:
         nonlocal limits_of
-        section = services.gateway
+        section = services.current.section
         if limits_of is None or limits_of[0] is not section:
             # There is always room for one body of the maximum size.
             memory_bytes = max(section.body_memory_bytes, section.body_limit_bytes)

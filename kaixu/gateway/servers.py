@@ -78,7 +78,10 @@ Serve = Callable[[ServedGateway, str, int, UntilStopped, socket.socket | None], 
 async def hypercorn(
     gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped, bound: socket.socket | None = None
 ) -> None:
-    """Serve with Hypercorn. Raises `OSError` if it cannot listen; the gateway then stays open."""
+    """Serve with Hypercorn, and ordinary requests without its protocols (see `http1`).
+
+    Raises `OSError` if it cannot listen; the gateway then stays open.
+    """
     from hypercorn.config import Config
 
     from .connections import Connections, without_connection_headers

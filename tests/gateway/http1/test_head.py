@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import h11
 import pytest
 
 from kaixu.gateway.http1.head import MAX_HEAD_BYTES, parse_head
@@ -73,3 +76,39 @@ def test_a_client_may_ask_for_the_connection_s_end() -> None:
 )  # fmt: skip
 def test_everything_else_is_not_ordinary(data: bytes) -> None:
     assert parse_head(data) is None
+
+
+PIECES = (
+    b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b":", b"\x00", b"\x0b", b"\x85", b"\xa0", b"\xe9", b"\x7f", b",", b"5", b"0",
+    b"host: y\r\n", b"content-length: 5\r\n", b"content-length: 6\r\n", b"transfer-encoding: chunked\r\n",
+    b"Transfer-Encoding : chunked\r\n", b"connection: close\r\n", b" folded\r\n", b"HTTP/1.0", b"GET / HTTP/1.1\r\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_ordinary_is_read_in_the_same_way_by_h11(seed: int) -> None:
+    """Heads with random mistakes: whatever counts as ordinary, h11 accepts, with the same end and the same body."""
+    rng = random.Random(seed)
+    whole = LINES + b"Content-Length: 5\r\nx-text: some text\r\nconnection: keep-alive\r\n\r\nhello"
+    ordinary = 0
+    for _ in range(2000):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(len(data))
+            data[at : at + rng.choice((0, 0, 1, 5))] = rng.choice(PIECES)
+        head = parse_head(bytes(data))
+        if head is None:
+            continue
+        ordinary += 1
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(bytes(data))
+        request = connection.next_event()
+        assert isinstance(request, h11.Request), bytes(data)
+        assert (request.method.decode(), request.target) == (head.method, head.target)
+        assert list(request.headers) == head.headers
+        body, event = b"", connection.next_event()
+        while isinstance(event, h11.Data):
+            body, event = body + bytes(event.data), connection.next_event()
+        assert body == bytes(data)[head.size : head.size + head.length]
+        assert isinstance(event, h11.EndOfMessage) == (len(data) >= head.size + head.length)
+    assert ordinary > 50
