@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import httpx
 import pytest
@@ -97,3 +98,39 @@ async def test_an_old_connection_is_looked_at_before_it_is_used(
     monkeypatch.setattr(http_pool, "LOOK_AFTER_S", 0.0)
     async with raw_vendor(numbered) as vendor:
         assert [await body_of(transport, vendor.url) for _ in range(3)] == [b"1", b"1", b"1"]
+
+
+async def test_each_request_gets_its_own_reply_while_connections_come_and_go(transport: HttpTransport) -> None:
+    chance = random.Random(7)
+
+    async def talk(line: Line) -> None:
+        while head := await line.head():
+            path = head.split(b" ")[1]
+            said = reply(path)
+            half = chance.randrange(len(said))
+            await line.say(said[:half])
+            await asyncio.sleep(0)
+            match chance.randrange(8):
+                case 0:  # it breaks off
+                    return None
+                case 1:  # it ends behind the reply
+                    await line.say(said[half:])
+                    return
+                case 2:  # something that nobody asked for follows
+                    await line.say(said[half:] + reply(b"nobody's")[: chance.randrange(1, 40)])
+                case _:
+                    await line.say(said[half:])
+
+    async def ask(number: int) -> bool:
+        try:
+            body = await body_of(transport, f"{vendor.url}{number}", "POST" if number % 2 else "GET")
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            return False
+        assert body == b"/%d" % number
+        return True
+
+    async with raw_vendor(talk) as vendor:
+        answered = 0
+        for first in range(0, 600, 20):
+            answered += sum(await asyncio.gather(*(ask(number) for number in range(first, first + 20))))
+    assert answered > 300

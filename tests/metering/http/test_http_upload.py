@@ -100,6 +100,22 @@ async def test_a_reply_before_the_end_of_the_body_is_received_and_ends_the_body(
         assert transport.pool.idle == {}
 
 
+@pytest.mark.parametrize("goes_on", [True, False], ids=["and waits", "and hangs up"])
+async def test_a_reply_before_the_end_of_a_body_in_memory_is_received(goes_on: bool, transport: HttpTransport) -> None:
+    async def talk(line: Line) -> None:
+        await line.head()
+        await line.say(reply(b"too large", status=b"413 Too Large"))
+        if goes_on:
+            await asyncio.Event().wait()
+
+    async with raw_vendor(talk) as vendor:
+        request = httpx.Request("PUT", vendor.url, content=bytes(32 * 1024 * 1024))
+        response = await transport.handle_async_request(request)
+        assert (response.status_code, await response.aread()) == (413, b"too large")
+        while transport.pool.connections:
+            await asyncio.sleep(0.001)
+
+
 async def test_a_body_is_read_no_faster_than_the_vendor_takes_it(transport: HttpTransport) -> None:
     sent, total, go_on = 0, 32 * 1024 * 1024, asyncio.Event()
 
