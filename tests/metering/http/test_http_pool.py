@@ -112,7 +112,7 @@ async def test_each_request_gets_its_own_reply_while_connections_come_and_go(tra
             await asyncio.sleep(0)
             match chance.randrange(8):
                 case 0:  # it breaks off
-                    return None
+                    return
                 case 1:  # it ends behind the reply
                     await line.say(said[half:])
                     return
