@@ -148,15 +148,16 @@ class ChatTicket(ModelTicket):
         else:
             self.native_finish = self.native_finish or has_finish_reason(event.data)
             return
+        length = len(text)
         if not text.isascii():
-            self.delivered_bytes += len(text.encode()) - len(text)
+            self.delivered_bytes += len(text.encode()) - length
             self.delivered_other += sum(character > "\x7f" for character in text)
         if self.first_event_s is None:
             self.first_event_s = monotonic() - self.started
-        self.delivered_bytes += len(text)
-        self.delivered_length += len(text)
+        self.delivered_bytes += length
+        self.delivered_length += length
         if type(event) is not ReasoningDelta:
-            self.shown_length += len(text)
+            self.shown_length += length
         self.delivered_pieces += 1
 
     @property

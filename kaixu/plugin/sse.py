@@ -58,14 +58,15 @@ class SSEReader:
         if (
             chunk.startswith(b"data: ")
             and chunk.endswith(b"\n\n")
-            and chunk.find(b"\n") == len(chunk) - 2
             and not self.line
             and not self.data
             and self.name == "message"
             and b"\r" not in chunk
-        ):  # the usual case: one event in one chunk
-            self.begun, self.after_return = True, False
-            return [ServerSentEvent("message", chunk[6:-2])]
+        ):  # the usual case: whole events, each of one line of data
+            pieces = chunk[6:-2].split(b"\n\ndata: ")
+            if chunk.count(b"\n") == 2 * len(pieces):
+                self.begun, self.after_return = True, False
+                return [ServerSentEvent("message", piece) for piece in pieces]
         if self.after_return and chunk.startswith(b"\n"):
             chunk = chunk[1:]
             self.after_return = False
