@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import time
+from typing import TYPE_CHECKING
 
-import aiohttp
 import asyncpg
 
 from kaixu.accounts.alert_webhooks import unsealed_url
@@ -28,6 +28,9 @@ from .alert_receivers import AlertReceivers, WebhookReceiver
 from .webhook_guard import AddressGuard
 from .webhook_sender import Message, WebhookSender
 from .webhook_signing import alert_headers, customer_secrets, signed_headers
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 class AlertWebhooks:
@@ -59,6 +62,8 @@ class AlertWebhooks:
 
     def connector(self, *, limit: int) -> aiohttp.TCPConnector:
         """To any address."""
+        import aiohttp
+
         return aiohttp.TCPConnector(limit=limit, force_close=True)
 
     async def delivered(self, row: DueDelivery) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import time
+from typing import TYPE_CHECKING
 
-import aiohttp
 import asyncpg
 import msgspec
 
@@ -19,6 +19,9 @@ from kaixu.store.job_webhooks import CompletedJob, claim_webhooks, record_delive
 from .webhook_guard import AddressGuard
 from .webhook_sender import Message
 from .webhook_signing import customer_secrets, signed_headers
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 class JobWebhooks:

@@ -13,17 +13,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
-
-import aiohttp
 
 from kaixu import __version__
 from kaixu.config.gateway_section import JobsSection
 from kaixu.config.web_address import MOST_ADDRESS
+from kaixu.ops.late_import import ready
 from kaixu.store.remote_checks import MOST_TURNS
 
 from .webhook_guard import PRIVATE_ADDRESS, AddressGuard
+
+if TYPE_CHECKING:
+    import aiohttp
 
 #: The time for a look, with its redirects.
 PATIENCE_S = 10.0
@@ -64,6 +66,7 @@ class RemoteLooks:
         self.redirected = AddressGuard(lambda: PRIVATE if private_redirects else PUBLIC)
 
     async def __aenter__(self) -> Self:
+        await ready("aiohttp")
         self.sessions = {id(guard): session_of(guard) for guard in (self.own, self.redirected)}
         return self
 
@@ -116,6 +119,8 @@ class RemoteLooks:
 
 def session_of(guard: AddressGuard) -> aiohttp.ClientSession:
     """Connections through one guard. What is compressed is not read: a few bytes could become gigabytes."""
+    import aiohttp
+
     return aiohttp.ClientSession(
         connector=guard.connector(limit=MOST_TURNS),
         timeout=aiohttp.ClientTimeout(total=PATIENCE_S),
@@ -161,6 +166,8 @@ async def body_of(response: aiohttp.ClientResponse) -> bytes:
 
 def words_of(error: BaseException) -> str:
     """What went wrong, without anything that the server or its name said."""
+    import aiohttp
+
     causes = causes_of(error)
     if any(str(cause) == PRIVATE_ADDRESS for cause in causes):
         return f"it redirects, and {PRIVATE_ADDRESS}"

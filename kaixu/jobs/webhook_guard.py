@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
 from kaixu.plugin.private_addresses import is_private, is_private_host, parse_host
 
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver, ResolveResult
+
 PRIVATE_ADDRESS = "its address is inside a private network"
 
 
-class AddressGuard(AbstractResolver):
+class AddressGuard:
     """Resolves names and drops private addresses. Connections go to the resolved addresses.
 
     `connector` checks each address again, because a host that is an address is not resolved; which notations count as
-    an address differs between versions of aiohttp.
+    an address differs between versions of aiohttp. That is imported for the first connection: most gateways need none.
     """
 
     def __init__(self, section: Callable[[], JobsSection], resolver: AbstractResolver | None = None) -> None:
         self.section = section
-        self.resolver = resolver or aiohttp.ThreadedResolver()
+        self.resolver = resolver
 
     def connector(self, *, limit: int) -> aiohttp.TCPConnector:
         """At most `limit` connections, through this resolver, to allowed addresses only."""
+        import aiohttp
+
+        if self.resolver is None:
+            self.resolver = aiohttp.ThreadedResolver()
+        resolver = cast("AbstractResolver", self)
         return aiohttp.TCPConnector(
-            resolver=self, socket_factory=self.open_socket, limit=limit, force_close=True, use_dns_cache=False
+            resolver=resolver, socket_factory=self.open_socket, limit=limit, force_close=True, use_dns_cache=False
         )
 
     def refusal(self, url: str) -> str | None:
@@ -54,6 +61,7 @@ class AddressGuard(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The allowed addresses of a name. Raises `OSError` if there are none."""
+        assert self.resolver is not None  # since there is a connector
         resolved = await self.resolver.resolve(host, port, family)
         allowed = [result for result in resolved if self.is_allowed(result["host"])]
         if not allowed:

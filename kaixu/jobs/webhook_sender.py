@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-import aiohttp
 import msgspec
 from cryptography.exceptions import InvalidTag
 
+from kaixu.ops.late_import import ready
 from kaixu.store.pool import database
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,9 @@ class WebhookSender(Generic[Row]):
             due = await self.outbox.claim(lease_s=LEASE_S, most=AT_ONCE)
         if not due:
             return
+        await ready("aiohttp")
+        import aiohttp
+
         async with aiohttp.ClientSession(
             connector=self.outbox.connector(limit=AT_ONCE),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),

@@ -22,6 +22,7 @@ from .conftest import MODELS
 
 #: What is imported where it is used: by commands, single pages, integrations, or where a setting asks for it.
 NOT_NEEDED = {
+    "aiohttp",
     "authlib",
     "click",
     "cryptography.x509",
