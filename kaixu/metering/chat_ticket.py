@@ -128,7 +128,7 @@ class ChatTicket(ModelTicket):
 
         Raises `UnicodeEncodeError` for half a surrogate pair, which could not be sent on.
         """
-        if type(event) is ChatDelta:  # nearly all of a stream; `isinstance` of structs is slow where it is false
+        if type(event) is ChatDelta:  # nearly all of a stream
             text = event.text
         elif type(event) is NativeEvent:  # the vendor's own form; the same follows in the contract's
             self.native_finish = self.native_finish or has_finish_reason(event.data)
