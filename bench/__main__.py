@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import aiohttp
 import psutil
 
 from bench.beside import Loads, beside
-from bench.load import ROUNDS, SECONDS, Load, table, wait_for, wrk
+from bench.load import ROUNDS, SECONDS, Load, python, table, wait_for, wrk
 from bench.processes import two_processes
 from bench.rolling import restarts
 from bench.stage import PLAIN, Gateway, Stage, config, cpu_s, stage
@@ -219,7 +218,7 @@ def write(figures: list[Figure], others: str) -> None:
     (HERE / "RESULTS.md").write_text(
         f"""# Results
 
-Written by `make bench` on {time.strftime("%Y-%m-%d")}: {os.cpu_count()} cores, Python {platform.python_version()}; load generator (wrk),
+Written by `make bench` on {time.strftime("%Y-%m-%d")}: {os.cpu_count()} cores, {python()}; load generator (wrk),
 upstream (nginx, a fixed chat completion), Postgres (embedded, `fsync` on) and gateway all on this machine.
 {ROUNDS} rounds of {SECONDS} s for each figure, all gateways in turn; medians, and the median of the ratios by round.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import resource
 import statistics
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.load import ROUNDS, SECONDS, Load, table, wrk
+from bench.load import ROUNDS, SECONDS, Load, python, table, wrk
 from bench.stage import PLAIN, Gateway, Stage, cpu_s, stage
 from kaixu.gateway.claim import read_about
 
@@ -131,7 +130,7 @@ def page(found: dict[str, dict[int, list[Run]]]) -> str:
     told = ", ".join(f"{server} {ratio:.2f}×" for server, ratio in ratios(found).items())
     return f"""# Two worker processes against one
 
-Written by `python -m bench.processes`: {os.cpu_count()} cores, Python {platform.python_version()}, {CONNECTIONS} connections of wrk, plain calls of `/v1/chat/completions`, {ROUNDS} rounds of {SECONDS} s for each, in turns; the median round.
+Written by `python -m bench.processes`: {os.cpu_count()} cores, {python()}, {CONNECTIONS} connections of wrk, plain calls of `/v1/chat/completions`, {ROUNDS} rounds of {SECONDS} s for each, in turns; the median round.
 
 **Two processes answer {told} of what one does** (target: ≥ {TARGET}×).
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.load import HERE, SECONDS, Load, table, wrk
+from bench.load import HERE, SECONDS, Load, python, table, wrk
 from bench.stage import PLAIN, STREAMED, cpu_s, stage
 
 SERVER = os.environ.get("SERVER", "granian")
@@ -174,7 +173,7 @@ async def main() -> None:
     kind = "streamed" if STREAM else "plain"
     text = f"""# Profile of a {kind} call
 
-Written by `make profile` on {time.strftime("%Y-%m-%d")}: {os.cpu_count()} cores, Python {platform.python_version()}, {SERVER}, {CONNECTIONS} connections,
+Written by `make profile` on {time.strftime("%Y-%m-%d")}: {os.cpu_count()} cores, {python()}, {SERVER}, {CONNECTIONS} connections,
 `/v1/chat/completions`, everything on; load generator, upstream and Postgres on the same machine. {shares.samples:,} samples.
 
 {table(figures)}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.load import table
+from bench.load import python, table
 from bench.stage import stage
 from tests.support.nginx import balanced, nginx
 from tests.support.process import Process
@@ -114,7 +114,7 @@ async def restarts() -> list[tuple[str, str, str]]:
 
 `make bench-rolling` wrote this page: two gateways, one on Hypercorn and one on Granian, behind Debian's nginx with kept
 connections and its defaults for failed servers, `drain_s: {DRAIN_S}`, {CONNECTIONS} connections of wrk that call without
-a pause, on {psutil.cpu_count()} cores of {platform.machine()} with Python {platform.python_version()}. Load generator, nginx, the vendor's stand-in,
+a pause, on {psutil.cpu_count()} cores of {platform.machine()} with {python()}. Load generator, nginx, the vendor's stand-in,
 Postgres and the starting gateways share the machine. A failed call is a status other than 200, or a connection that
 broke.
 
