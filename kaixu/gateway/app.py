@@ -1,9 +1,11 @@
-"""The ASGI application: the API's routes behind the edge. `process.py` opens the services."""
+"""The Quart application: the API's routes behind the edge. `process.py` opens the services."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from quart import Quart
 
 from kaixu.api.callbacks import Callbacks, callback_routes
 from kaixu.api.operations import OperationRoutes
@@ -28,36 +30,26 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 
-class Application:
-    """An ASGI application whose requests are served by the edge. Servers start and stop it by `process.py`."""
+class Application(Quart):
+    """A Quart application whose requests are served by the edge, directly from ASGI."""
 
     def __init__(self, exchange: Exchange) -> None:
+        super().__init__("kaixu", static_folder=None)
         self.exchange = exchange
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serve a request. WebSockets are refused; a server's lifespan events are answered, and start nothing."""
+        """Pass requests to the exchange, and the server's lifespan events to Quart."""
         if scope["type"] == "http":
             await self.exchange.serve(scope, receive, send)
         elif scope["type"] == "websocket":
             await self.exchange.refuse_websocket(scope, receive, send)
         else:
-            await answer_lifespan(receive, send)
+            await super().__call__(scope, receive, send)
 
     def apply_settings(self, services: Services) -> None:
         """Apply reloaded settings: CORS origins. Other settings are read for each request."""
         origins = parse_origins(services.settings.allowed_origins, services.gateway.allow_origins)
         self.exchange.writer.headers.allow_origins(origins)
-
-
-async def answer_lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Answer the events of a server's start and stop: the gateway is opened and closed by its process."""
-    while True:
-        event = await receive()
-        if event["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif event["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return
 
 
 def create_app(services: Services, listeners: Sequence[RequestListener] = ()) -> Application:

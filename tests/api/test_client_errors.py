@@ -12,7 +12,6 @@ from kaixu.edge.services import Services
 from kaixu.gateway.app import create_app
 from kaixu.ops.events import MonitorEvent
 from tests.api.admin.conftest import Operator, app, seen, services, stranger
-from tests.support.application import TestedApplication
 
 __all__ = ["app", "seen", "services", "stranger"]
 
@@ -59,6 +58,6 @@ async def test_one_address_sends_only_so_many(stranger: Operator) -> None:
 
 async def test_a_token_is_required_if_the_operator_set_one(services: Services) -> None:
     services.settings = services.settings.model_copy(update={"client_error_token": SecretStr("t0ken")})
-    app: Quart = TestedApplication(create_app(services))
+    app: Quart = create_app(services)
     assert (await Operator(app).ask("POST", "client-error-report", {}))[0] == 403
     assert (await Operator(app, **{"x-kaixu-error-token": "t0ken"}).ask("POST", "client-error-report", {}))[0] == 200

@@ -12,9 +12,9 @@ from quart import Quart
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_session_token
+from kaixu.gateway.app import Application
 from kaixu.plugin.types import Usage
 from tests.api.admin.conftest import app, services
-from tests.support.application import TestedApplication
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 from tests.support.operators import admin_token
@@ -86,7 +86,7 @@ async def rows(pool: asyncpg.Pool) -> list[Any]:
 
 @pytest.mark.parametrize("kind", EXPECTED)
 async def test_every_endpoint_that_needs_a_key_refuses_a_dead_one(
-    app: TestedApplication, services: Services, pool: asyncpg.Pool, kind: str
+    app: Application, services: Services, pool: asyncpg.Pool, kind: str
 ) -> None:
     # The password is accepted for operators, so that a refusal is not due to the setting.
     services.settings = services.settings.model_copy(update={"admin_password_header": True})

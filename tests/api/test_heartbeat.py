@@ -24,7 +24,6 @@ from kaixu.ops.heartbeat import MOST_BEATS, Beat, Beats
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.heartbeat import claim_heartbeat, newest_beats, write_beat
 from tests.api.admin.conftest import Operator, app, services
-from tests.support.application import TestedApplication
 from tests.support.size import examples
 
 __all__ = ["app", "services"]
@@ -206,7 +205,7 @@ async def test_what_was_read_before_an_outage_is_still_told(
     pool: asyncpg.Pool, dsn: str, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kaixu.api.heartbeat.CACHED_S", 0.0)
-    client = Operator(TestedApplication(create_app(services)))
+    client = Operator(create_app(services))
     await write_beat(pool, beat(0))
     assert (await client.get(f"{READ}?history=1"))["last"]["ok"]
     services.reports = await asyncpg.create_pool(dsn, min_size=0, init=refuse)

@@ -18,10 +18,10 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream
 from kaixu.edge.tokens import make_session_token
+from kaixu.gateway.app import Application
 from kaixu.gateway.price_ids import price_ids
 from tests.api.admin.conftest import app as app  # a fixture
 from tests.api.admin.conftest import services as services  # a fixture
-from tests.support.application import TestedApplication
 from tests.support.money import customer, spent_and_held, virtual_key
 from tests.support.operators import admin_token
 from tests.support.process import SECRETS
@@ -151,7 +151,7 @@ SAY = 1_000_000
 class House:
     """The application with the integration, and a customer with an owner's key."""
 
-    def __init__(self, app: TestedApplication, services: Services, pool: asyncpg.Pool) -> None:
+    def __init__(self, app: Application, services: Services, pool: asyncpg.Pool) -> None:
         self.client: Any = app.test_client()
         self.services = services
         self.pool = pool
@@ -175,7 +175,7 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, app: TestedApplication, services: Services, pool: asyncpg.Pool) -> House:
+async def house(tmp_path: Path, app: Application, services: Services, pool: asyncpg.Pool) -> House:
     """The integration is on."""
     (tmp_path / "push.py").write_text(PLUGIN)
     made = House(app, services, pool)

@@ -14,6 +14,7 @@ import pytest
 from kaixu.catalog.build import build
 from kaixu.config.load import load
 from kaixu.edge.services import Services
+from kaixu.gateway.app import Application
 from kaixu.metering.panels import PanelLoads
 from kaixu.plugin import panels
 from kaixu.plugin.access import Caller
@@ -21,7 +22,6 @@ from kaixu.plugin.testing import FakeView, load_panel
 from tests.api.admin.conftest import app as app  # a fixture
 from tests.api.admin.conftest import services as services  # a fixture
 from tests.api.test_operations import House
-from tests.support.application import TestedApplication
 from tests.support.kaixu import run_kaixu
 from tests.support.money import customer
 from tests.support.operators import admin_token
@@ -38,7 +38,7 @@ def block(language: str, marker: str) -> str:
 
 
 async def test_the_panel_shows_the_colour_and_its_form_changes_it(
-    tmp_path: Path, app: TestedApplication, services: Services, pool: asyncpg.Pool
+    tmp_path: Path, app: Application, services: Services, pool: asyncpg.Pool
 ) -> None:
     (tmp_path / "wall.py").write_text(block("python", 'Panel("Wall"'))
     (tmp_path / "kaixu.yaml").write_text(block("yaml", "wall.py"))

@@ -24,17 +24,14 @@ from .conftest import MODELS
 NOT_NEEDED = {
     "aiohttp",
     "authlib",
-    "click",
     "cryptography.x509",
     "dulwich",
     "fpdf",
-    "jinja2",
     "joserfc",
     "jwt",
     "markdown_it",
     "PIL",
     "pygments",
-    "quart",
     "rich",
     "segno",
     "stdnum",
@@ -42,7 +39,7 @@ NOT_NEEDED = {
     "structlog",
 }
 
-OF_SERVER = {"granian": {"granian"}, "hypercorn": {"h11", "h2", "hypercorn", "wsproto"}}
+OF_SERVER = {"granian": {"granian"}, "hypercorn": {"kaixu.gateway.http1.connection"}}
 
 
 #: `kaixu` in a fresh interpreter that lists the modules it has loaded when it ends.

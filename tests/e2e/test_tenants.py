@@ -25,7 +25,6 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.routes import Route
 from kaixu.edge.tokens import make_session_token
 from kaixu.gateway.process import Gateway
-from tests.support.application import TestedApplication
 from tests.support.embedding import CONFIG, Embedder
 from tests.support.money import customer, virtual_key
 from tests.support.operators import admin_token
@@ -145,7 +144,7 @@ class Tenants:
     def __init__(self, gateway: Gateway, pool: asyncpg.Pool) -> None:
         self.gateway = gateway
         self.pool = pool
-        self.client = TestedApplication(gateway.app).test_client()
+        self.client = gateway.app.test_client()
         self.routes = gateway.app.exchange.routes.all
         self.ids: dict[str, Any] = {}
         self.tokens: dict[tuple[str, str], str] = {}

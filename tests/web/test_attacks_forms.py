@@ -13,12 +13,12 @@ import pytest
 from kaixu.edge.operator_cookies import SESSION_COOKIE
 from kaixu.edge.routes import Route
 from kaixu.edge.tokens import make_session_token
+from kaixu.gateway.app import Application
 from kaixu.web.page_sessions import CUSTOMER_COOKIE
 from kaixu.web.public.older_addresses import OLDER
 from tests.api.admin.conftest import Operator
 from tests.api.admin.conftest import app as app  # a fixture
 from tests.api.admin.conftest import services as services  # a fixture
-from tests.support.application import TestedApplication
 from tests.support.operators import admin_token, operator_with_role
 from tests.support.process import SECRETS
 
@@ -72,12 +72,12 @@ def path_of(route: Route) -> str:
     return re.sub(r"<[^>]+>", "x", route.paths[0])
 
 
-def changes(app: TestedApplication) -> Iterator[Route]:
+def changes(app: Application) -> Iterator[Route]:
     """The routes that may change something."""
     return (route for route in app.exchange.routes.all if route.method not in ("GET", "HEAD", "OPTIONS"))
 
 
-def pages_with_forms(app: TestedApplication, *, customers: bool = False) -> list[str]:
+def pages_with_forms(app: Application, *, customers: bool = False) -> list[str]:
     """The pages with a session whose forms change something: those of operators, or of customers."""
     found = [path_of(route) for route in changes(app) if "/gateway" in route.paths[0][:8]]
     return [
@@ -96,7 +96,7 @@ def with_file(fields: Mapping[str, str]) -> bytes:
 class Browser:
     """A client with a session's cookie."""
 
-    def __init__(self, app: TestedApplication, name: str = SESSION_COOKIE, session: str = "") -> None:
+    def __init__(self, app: Application, name: str = SESSION_COOKIE, session: str = "") -> None:
         self.client = app.test_client(use_cookies=False)
         self.cookie = {"cookie": f"{name}={session or admin_token()}"}
 
@@ -132,7 +132,7 @@ async def books(pool: asyncpg.Pool) -> Any:
 
 
 @pytest.fixture
-async def customer(app: TestedApplication, pool: asyncpg.Pool) -> str:
+async def customer(app: Application, pool: asyncpg.Pool) -> str:
     """A customer with a key, as the session of that key."""
     owner = Operator(app, authorization=f"Bearer {admin_token()}")
     customer_id = (await owner.send("POST", "admin-customers", {"email": "one@example.com", "monthly_cap_cents": 100}))[
@@ -145,7 +145,7 @@ async def customer(app: TestedApplication, pool: asyncpg.Pool) -> str:
     )
 
 
-async def test_no_change_with_a_cookie_comes_from_elsewhere(app: TestedApplication, pool: asyncpg.Pool) -> None:
+async def test_no_change_with_a_cookie_comes_from_elsewhere(app: Application, pool: asyncpg.Pool) -> None:
     owner = Browser(app)
     token = await owner.form_token()
     before = await books(pool)
@@ -170,7 +170,7 @@ async def test_no_change_with_a_cookie_comes_from_elsewhere(app: TestedApplicati
 
 @pytest.mark.parametrize("cookie", ["operator", "customer"])
 async def test_a_cookie_is_no_credential_of_the_customers_api(
-    app: TestedApplication, pool: asyncpg.Pool, customer: str, cookie: str
+    app: Application, pool: asyncpg.Pool, customer: str, cookie: str
 ) -> None:
     browser = Browser(app) if cookie == "operator" else Browser(app, CUSTOMER_COOKIE, customer)
     before = await books(pool)
@@ -184,7 +184,7 @@ async def test_a_cookie_is_no_credential_of_the_customers_api(
 
 
 async def test_no_form_is_taken_without_the_token_of_its_session(
-    app: TestedApplication, pool: asyncpg.Pool, customer: str
+    app: Application, pool: asyncpg.Pool, customer: str
 ) -> None:
     _, headers = await operator_with_role(pool, "owner", "second@example.com")
     second = Browser(app, session=headers["authorization"].removeprefix("Bearer "))
@@ -225,7 +225,7 @@ async def test_no_form_is_taken_without_the_token_of_its_session(
 
 
 async def test_opening_an_address_changes_nothing_whatever_it_says(
-    app: TestedApplication, pool: asyncpg.Pool, customer: str
+    app: Application, pool: asyncpg.Pool, customer: str
 ) -> None:
     owner = Browser(app)
     token = await owner.form_token()
@@ -259,7 +259,7 @@ NONSENSE = (
 
 @pytest.mark.parametrize("who", ["operator", "customer"])
 async def test_no_page_fails_whatever_it_is_asked_for(
-    app: TestedApplication, pool: asyncpg.Pool, customer: str, who: str
+    app: Application, pool: asyncpg.Pool, customer: str, who: str
 ) -> None:
     browser = Browser(app) if who == "operator" else Browser(app, CUSTOMER_COOKIE, customer)
     pages = [path_of(route) for route in app.exchange.routes.all if route.method == "GET"]
@@ -276,7 +276,7 @@ async def test_no_page_fails_whatever_it_is_asked_for(
     assert await books(pool) == before
 
 
-async def test_a_viewer_changes_nothing_by_any_page(app: TestedApplication, pool: asyncpg.Pool, customer: str) -> None:
+async def test_a_viewer_changes_nothing_by_any_page(app: Application, pool: asyncpg.Pool, customer: str) -> None:
     of_customer = {"customer_id": str(await pool.fetchval("select id from kaixu.customer"))}
     _, headers = await operator_with_role(pool, "viewer")
     viewer = Browser(app, session=headers["authorization"].removeprefix("Bearer "))
@@ -292,7 +292,7 @@ async def test_a_viewer_changes_nothing_by_any_page(app: TestedApplication, pool
 
 
 async def test_sessions_of_operators_and_of_customers_open_only_their_own_pages(
-    app: TestedApplication, customer: str
+    app: Application, customer: str
 ) -> None:
     reading = [path_of(route) for route in app.exchange.routes.all if route.method == "GET"]
     pages = [path for path in reading if path.startswith("/gateway") and "/static/" not in path and path not in OLDER]

@@ -38,7 +38,6 @@ from kaixu.store.blobs import open_blobs
 from kaixu.store.events import write_events
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.spool import Spool
-from tests.support.application import TestedApplication
 from tests.support.operators import admin_token
 from tests.support.process import SECRETS
 
@@ -102,7 +101,7 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
 @pytest.fixture
 def app(services: Services) -> Quart:
     """The application around it."""
-    return TestedApplication(create_app(services))
+    return create_app(services)
 
 
 class Operator:

@@ -10,7 +10,7 @@ import pytest
 
 from kaixu.accounts.operator_identity import ROLES, SCOPES, Access, Identity
 from kaixu.edge.routes import Route
-from tests.support.application import TestedApplication
+from kaixu.gateway.app import Application
 from tests.support.money import customer
 from tests.support.operators import operator_with_role, token_with_scopes
 
@@ -21,7 +21,7 @@ OWN_CHANGES = {"admin-logout", "admin-password", "admin-totp", "admin-sessions"}
 ONLY_SESSIONS = {"admin-logout", "admin-password", "admin-totp"}
 
 
-def operators_routes(app: TestedApplication) -> list[Route]:
+def operators_routes(app: Application) -> list[Route]:
     """The routes that take an operator's credential."""
     return [route for route in app.exchange.routes.all if route.auth in ("operator", "key_or_operator")]
 
@@ -31,7 +31,7 @@ def name_of(route: Route) -> str:
     return route.paths[0].rpartition("/")[2]
 
 
-async def ask(app: TestedApplication, route: Route, headers: dict[str, str], customer_id: int) -> tuple[int, str]:
+async def ask(app: Application, route: Route, headers: dict[str, str], customer_id: int) -> tuple[int, str]:
     """A request that names nothing that exists but a customer: what is allowed then fails in another way, or not."""
     path = re.sub(r"<[^>]+>", "1", route.paths[0])
     body: dict[str, Any] = {"customer_id": customer_id}
@@ -47,7 +47,7 @@ def is_refused(answer: tuple[int, str]) -> bool:
     return status in (401, 403) and ('"UNAUTHENTICATED"' in text or "this needs" in text)
 
 
-def test_every_route_for_operators_says_what_it_needs(app: TestedApplication) -> None:
+def test_every_route_for_operators_says_what_it_needs(app: Application) -> None:
     routes = operators_routes(app)
     assert len(routes) > 50
     for route in routes:
@@ -60,7 +60,7 @@ def test_every_route_for_operators_says_what_it_needs(app: TestedApplication) ->
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_each_role_gets_what_the_route_says(app: TestedApplication, pool: asyncpg.Pool, role: str) -> None:
+async def test_each_role_gets_what_the_route_says(app: Application, pool: asyncpg.Pool, role: str) -> None:
     customer_id = await customer(pool)
     for route in operators_routes(app):
         if name_of(route) in ("admin-logout", "admin-monitor-stream"):
@@ -73,9 +73,7 @@ async def test_each_role_gets_what_the_route_says(app: TestedApplication, pool: 
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-async def test_each_token_scope_gets_what_the_route_says(
-    app: TestedApplication, pool: asyncpg.Pool, scope: str
-) -> None:
+async def test_each_token_scope_gets_what_the_route_says(app: Application, pool: asyncpg.Pool, scope: str) -> None:
     customer_id = await customer(pool)
     headers = {"authorization": f"Bearer {await token_with_scopes(pool, scope)}"}
     reached = set()
@@ -93,7 +91,7 @@ async def test_each_token_scope_gets_what_the_route_says(
     assert not reached & ONLY_SESSIONS
 
 
-async def test_what_a_viewer_cannot_call_changed_nothing(app: TestedApplication, pool: asyncpg.Pool) -> None:
+async def test_what_a_viewer_cannot_call_changed_nothing(app: Application, pool: asyncpg.Pool) -> None:
     customer_id = await customer(pool)
     _, headers = await operator_with_role(pool, "viewer")
     before = await rows(pool)
@@ -121,7 +119,7 @@ async def rows(pool: asyncpg.Pool) -> list[Any]:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "PUT", "DELETE"])
-async def test_a_viewer_sees_no_key(app: TestedApplication, pool: asyncpg.Pool, method: str) -> None:
+async def test_a_viewer_sees_no_key(app: Application, pool: asyncpg.Pool, method: str) -> None:
     _, headers = await operator_with_role(pool, "viewer")
     customer_id = await customer(pool)
     more: dict[str, Any] = {} if method == "GET" else {"json": {"customer_id": customer_id}}

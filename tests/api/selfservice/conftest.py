@@ -19,7 +19,6 @@ from kaixu.ops.sealing import Sealer
 from tests.api.admin.conftest import Operator
 from tests.api.admin.conftest import operator as operator  # a fixture
 from tests.api.admin.conftest import services as plain_services
-from tests.support.application import TestedApplication
 from tests.support.smtp import Mailbox, smtp_server
 
 GATEWAY = "https://ai.example.com"
@@ -99,12 +98,12 @@ class Visitor:
 
 @pytest.fixture
 def visitor(services: Services, mailbox: Mailbox) -> Visitor:
-    return Visitor(TestedApplication(create_app(services)), services, mailbox)
+    return Visitor(create_app(services), services, mailbox)
 
 
 @pytest.fixture
 def app(services: Services) -> Quart:
-    return TestedApplication(create_app(services))
+    return create_app(services)
 
 
 async def live_keys(pool: asyncpg.Pool) -> list[tuple[int, str]]:

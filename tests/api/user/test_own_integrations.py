@@ -11,10 +11,10 @@ import pytest
 from kaixu.catalog.build import build
 from kaixu.config.load import load
 from kaixu.edge.services import Services
+from kaixu.gateway.app import Application
 from tests.api.admin.conftest import app as app  # a fixture
 from tests.api.admin.conftest import services as services  # a fixture
 from tests.api.test_operations import House
-from tests.support.application import TestedApplication
 from tests.support.money import customer, virtual_key
 
 PLUGIN = """
@@ -35,7 +35,7 @@ CONFIG = "integrations: {shop: {plugin: ./shop.py}, closed: {plugin: ./shop.py}}
 
 
 @pytest.fixture
-async def house(tmp_path: Path, app: TestedApplication, services: Services, pool: asyncpg.Pool) -> House:
+async def house(tmp_path: Path, app: Application, services: Services, pool: asyncpg.Pool) -> House:
     """Two integrations, of which one leaves something to customers, and a customer."""
     (tmp_path / "shop.py").write_text(PLUGIN)
     (tmp_path / "kaixu.yaml").write_text(CONFIG)
