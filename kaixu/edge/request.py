@@ -8,13 +8,13 @@ from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import msgspec
 
 from kaixu.accounts.operator_identity import Identity
 from kaixu.config.tags import program_tag
 from kaixu.ops.call_facts import CallFacts
+from kaixu.ops.random_ids import random_uuid
 from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import Invalid
 
@@ -148,4 +148,4 @@ def parse_scope(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
 def read_request_id(headers: Headers) -> str:
     """The client's request id if it has only safe characters; otherwise a new one."""
     given = headers.get("x-kaixu-request-id") or headers.get("x-request-id")
-    return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())
+    return given if given is not None and REQUEST_ID.fullmatch(given) else str(random_uuid())

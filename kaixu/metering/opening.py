@@ -10,7 +10,16 @@ import msgspec
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.event_batches import EventBatches
-from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
+from kaixu.plugin.types import (
+    ChatDelta,
+    ChatEvent,
+    ChatRequest,
+    Finish,
+    NativeEvent,
+    ReasoningDelta,
+    ToolCallDelta,
+    Usage,
+)
 
 from .reported_usage import clamped_usage
 from .wasted import Attempt
@@ -44,9 +53,13 @@ async def wait_for_output(events: AsyncIterator[ChatEvent], attempt: Attempt | N
     try:
         async for event in stream:
             buffered.append(event)
-            if attempt is not None and isinstance(event, Usage):
+            if type(event) is NativeEvent:  # `isinstance` of structs is slow where it is false
+                pass
+            elif attempt is not None and isinstance(event, Usage):
                 attempt.usage = clamped_usage(event)
-            if isinstance(event, VISIBLE) or len(buffered) >= MOST_BUFFERED:
+            elif isinstance(event, VISIBLE):
+                break
+            if len(buffered) >= MOST_BUFFERED:
                 break
         else:
             raise UpstreamError(NO_ANSWER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import UpstreamError
+from kaixu.plugin.event_batches import EventBatches
 from kaixu.plugin.types import ChatEvent, Usage
 
 from .chat import answer_in_cache
@@ -65,7 +66,13 @@ async def read_on(ticket: ChatTicket, opened: Opened) -> None:
     try:
         for event in answer:
             ticket.count_event(event)
+        batches = events if isinstance(events, EventBatches) else None
         while not ticket.over_budget:
+            if batches is not None and batches.ready:
+                event = batches.ready.pop(0)
+                ticket.count_event(event)
+                answer.append(event)
+                continue
             try:
                 event_or_end = await anext(events, None)
             except Exception as error:

@@ -23,6 +23,7 @@ from kaixu.plugin.errors import (
 )
 from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
+from kaixu.plugin.request_headers import has_header, set_header
 from kaixu.plugin.vendor_words import redacted
 
 from .connections import WireProgress
@@ -191,9 +192,9 @@ class TicketWire:
         self.tries += 1
         progress = WireProgress()
         request.extensions = {**request.extensions, **limits.extensions, "progress": progress}
-        request.headers["accept-encoding"] = "identity"
-        if self.request_id is not None:
-            request.headers.setdefault("x-client-request-id", self.request_id)
+        set_header(request.headers, b"accept-encoding", "identity")
+        if self.request_id is not None and not has_header(request.headers, b"x-client-request-id"):
+            set_header(request.headers, b"x-client-request-id", self.request_id)
         if self.trace is not None:
             request.headers.update(self.trace.child_headers())
         first_by = asyncio.get_running_loop().time() + limits.first_byte_s

@@ -53,19 +53,30 @@ class AnswerReader:
         self.lost = False  # a piece was not JSON at all, so a part of the answer is missing
         self.has_pieces = False  # at least one piece of data was received
         self.chunks: AsyncIterator[bytes] = aiter(response.aiter_bytes())
+        self.start: bytes | None = None  # the beginning of the body, once it was read
         self.joiner = Joiner()
         self.names: list[str] = []  # of the documents that wait in `joiner`
+
+    async def whole(self) -> dict[str, Any] | None:
+        """The answer, if it is one document that came in one chunk; then there is nothing more to read.
+
+        None: read it with `batches` or `documents`.
+        """
+        self.start = await self.first_chunk()
+        document = self.whole_in(self.start)
+        if document is not None:
+            self.streamed, self.has_pieces = False, True
+        return document
 
     async def batches(self) -> AsyncGenerator[list[Document], None]:
         """The documents of the response, those that came together in one list, up to its end or `[DONE]`.
 
         Raises `UpstreamError` if it is too large.
         """
-        start = await self.first_chunk()
-        if (whole := self.whole_in(start)) is not None:
-            self.streamed, self.has_pieces = False, True
-            yield [Document("message", whole)]
+        if self.start is None and (document := await self.whole()) is not None:
+            yield [Document("message", document)]
             return
+        start = self.start or b""
         self.streamed = start.lstrip(LEADING)[:1] not in (b"{", b"[")
         if self.streamed:
             reader = SSEReader()

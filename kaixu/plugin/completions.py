@@ -27,6 +27,8 @@ THINKING = frozenset({"thinking", "reasoning", "reasoning_content"})
 #: The fields of a chunk with nothing but text, besides those that are null.
 TEXT_ALONE = frozenset({"content", "role"})
 CHOICE_ALONE = frozenset({"index", "delta", "logprobs", "content_filter_results"})  # the last one is Azure's
+#: The fields of a message, besides its text, that become events.
+BESIDE_TEXT = frozenset({"refusal", "tool_calls", "function_call", *THOUGHTS})
 MOST_CHOICES = 1000
 #: Fields of a delta that must be strings.
 TEXTS = frozenset({"content", "refusal", *THOUGHTS})
@@ -62,10 +64,28 @@ class CompletionReader:
         """
         text = only_text_of(chunk)
         if text is None:
-            return self.read_any(chunk)
+            return self.read_whole(chunk) or self.read_any(chunk)
         self.started.add(chunk["choices"][0]["index"])
         event = ChatDelta(text)
         return iter((NativeEvent(chunk), event) if self.native else (event,))
+
+    def read_whole(self, chunk: dict[str, Any]) -> Iterator[ChatEvent] | None:
+        """As `read_any`, for an answer in one piece with one text and nothing else; None for others."""
+        whole = whole_text_of(chunk)
+        if whole is None:
+            return None
+        choice, text = whole
+        index = choice.setdefault("index", 0)
+        choice["delta"] = choice.pop("message")
+        self.started.add(index)
+        self.ended_choices.add(index)
+        self.finish = self.finish or Finish(choice.get("finish_reason") or "stop")
+        if self.finished():
+            self.ended()
+        events: list[ChatEvent] = [NativeEvent(chunk), ChatDelta(text)] if self.native else [ChatDelta(text)]
+        if (usage := self.usage.add(chunk)) is not None:
+            events.append(usage)
+        return iter(events)
 
     def read_any(self, chunk: dict[str, Any]) -> Iterator[ChatEvent]:
         """The chat events of a chunk that may contain anything."""
@@ -213,6 +233,25 @@ def only_text_of(chunk: dict[str, Any]) -> str | None:
         if value is not None and name not in WITHOUT_USAGE:
             return None
     return text
+
+
+def whole_text_of(chunk: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+    """The choice of an answer in one piece that has one text and nothing else to read, and the text; else None."""
+    choices = chunk.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+        return None
+    message, index, reason = choice.get("message"), choice.get("index", 0), choice.get("finish_reason")
+    if type(message) is not dict or "delta" in choice or "text" in choice:
+        return None
+    if type(index) is not int or not 0 <= index < MOST_CHOICES or not isinstance(reason, str | None):
+        return None
+    text = message.get("content")
+    if type(text) is not str or not text or chunk.get("error") or type(chunk.get("usage", {})) is not dict:
+        return None
+    for name in message.keys() & BESIDE_TEXT:
+        if message[name] is not None:
+            return None
+    return choice, text
 
 
 def is_error(chunk: dict[str, Any]) -> bool:

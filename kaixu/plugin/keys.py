@@ -112,7 +112,9 @@ class Keys:
         if current is not None and current not in map(self.value_of, self.keys):
             return request
         key = self.next()
-        request.headers[self.header] = self.value_of(key)
+        value = self.value_of(key)
+        if value != current:
+            request.headers[self.header] = value
         request.extensions = {**request.extensions, EXTENSION: key}
         return request
 

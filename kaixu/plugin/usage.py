@@ -236,7 +236,7 @@ def figures_in(answer: object) -> Figures:
         return found
     usual = answer.get("usage")
     if isinstance(usual, dict):  # nearly always all that there is
-        found = figures_of(usual)
+        found = figures_of_openai(usual) or figures_of(usual)
         if found.input and found.output:
             return found
         found = Figures()
@@ -282,6 +282,46 @@ def places_in(answer: Fields) -> list[Fields]:
     places.append(object_of(named.get("meta")))  # Cohere
     places += [named.get("amazonbedrockinvocationmetrics"), named.get("timings"), named]
     return [place[-1] if isinstance(place, list) and place else place for place in places if place]
+
+
+#: OpenAI's names, which most vendors have, and nothing else.
+OPENAI_NAMES = frozenset(
+    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
+)
+OPENAI_DETAILS = frozenset(
+    {
+        "cached_tokens",
+        "reasoning_tokens",
+        "audio_tokens",
+        "accepted_prediction_tokens",
+        "rejected_prediction_tokens",
+        "image_tokens",
+        "text_tokens",
+    }
+)
+
+
+def figures_of_openai(usage: Fields) -> Figures | None:
+    """The figures of a usage object in OpenAI's own form, without a look at all other names; None for other ones."""
+    if not usage.keys() <= OPENAI_NAMES:
+        return None
+    of_input, of_output = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    if type(of_input) is not dict or type(of_output) is not dict:
+        return None
+    if not (of_input.keys() <= OPENAI_DETAILS and of_output.keys() <= OPENAI_DETAILS):
+        return None
+    figures: tuple[Any, ...] = (
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
+        usage.get("total_tokens", 0),
+        of_input.get("cached_tokens") or 0,
+        of_output.get("reasoning_tokens") or 0,
+    )
+    for figure in figures:
+        if type(figure) is not int or figure < 0:
+            return None
+    prompt, output, total, cached, reasoning = figures
+    return Figures(prompt, output, total, cached, reasoning=reasoning)
 
 
 def figures_of(usage: object) -> Figures:

@@ -143,6 +143,17 @@ class OpenAI(Lane):
         reader = CompletionReader(wire.note, native=request.native is not None, ended=wire.finished)
         async with wire.send(outgoing) as response:
             answer = AnswerReader(response, wire.note)
+            whole = await answer.whole()
+            if whole is not None:
+                read = list(reader.read(whole))
+                if reader.finish is not None:
+                    read.append(reader.finish)
+                    yield read
+                    return
+                if read:
+                    yield read
+                yield [reader.end(answer)]
+                return
             async for documents in until_end(answer.batches(), reader.finished):
                 events: list[ChatEvent] = []
                 try:

@@ -51,6 +51,22 @@ def test_the_short_way_says_what_the_long_one_says(chunks: list[dict[str, Any]])
     assert told(chunks, native=False, short=True) == told(chunks, native=False, short=False)
 
 
+WHOLE_CHOICE = st.fixed_dictionaries(
+    {"message": st.one_of(DELTA, DELTA.map(lambda message: message | {"content": "Hi"}), ODD)},
+    optional={"index": ODD, "finish_reason": ODD, "logprobs": ODD, "delta": ODD, "text": ODD, "x": ODD},
+)
+WHOLE = st.fixed_dictionaries(
+    {"choices": st.one_of(st.lists(WHOLE_CHOICE, min_size=1, max_size=2), ODD)},
+    optional={"id": ODD, "usage": ODD, "error": ODD, "object": st.sampled_from(["chat.completion", "error"])},
+)
+
+
+@given(WHOLE, st.booleans())
+@settings(max_examples=examples(200), deadline=None)
+def test_an_answer_in_one_piece_is_read_alike_by_both_ways(chunk: dict[str, Any], native: bool) -> None:
+    assert told([chunk], native=native, short=True) == told([chunk], native=native, short=False)
+
+
 def test_text_alone_goes_the_short_way_unchanged() -> None:
     chunk = {"id": "c", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}], "usage": None}
     said, started, _ = told([chunk], native=True, short=True)
