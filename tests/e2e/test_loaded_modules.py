@@ -36,7 +36,6 @@ NOT_NEEDED = {
     "segno",
     "stdnum",
     "stripe",
-    "structlog",
 }
 
 OF_SERVER = {"granian": {"granian"}, "hypercorn": {"kaixu.gateway.http1.connection"}}
