@@ -6,18 +6,21 @@ import asyncio
 import re
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
-from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from kaixu.config.gateway_section import BlobsSection
 from kaixu.plugin.errors import NotFound, Unavailable, Unprocessable
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 #: The longest name of a blob.
 MAX_NAME = 500
@@ -40,13 +43,19 @@ class Blob(msgspec.Struct, frozen=True):
 class Blobs:
     """Put, get, list and delete blobs by name. Names are checked: they cannot leave the store's prefix.
 
+    `open_store` opens the store, at its first use: without blobs its library would take 4 MB of memory for nothing.
     `place` is the store as operators know it; `folder` is where it is, if it is a folder.
     """
 
-    def __init__(self, store: ObjectStore, place: str = "", folder: Path | None = None) -> None:
-        self.store = store
+    def __init__(self, open_store: Callable[[], ObjectStore], place: str = "", folder: Path | None = None) -> None:
+        self._open_store = open_store
         self.place = place
         self.folder = folder
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The store."""
+        return self._open_store()
 
     async def put(self, name: str, data: bytes) -> None:
         """Write a blob whole, or not at all; one of the same name is replaced. Raises `Unavailable`."""
@@ -56,9 +65,9 @@ class Blobs:
         """Write a blob if there is none of this name; whether that was done. Raises `Unavailable`."""
         try:
             await self.store.put_async(checked(name), data, mode="create")
-        except (AlreadyExistsError, FileExistsError):
+        except (errors().AlreadyExistsError, FileExistsError):
             return False
-        except (BaseError, OSError) as error:
+        except (errors().BaseError, OSError) as error:
             raise away(error) from None
         return True
 
@@ -73,7 +82,7 @@ class Blobs:
         try:
             async for piece in result.stream():
                 yield bytes(piece)
-        except BaseError as error:
+        except errors().BaseError as error:
             raise away(error) from None
 
     async def list(self, prefix: str, *, after: str | None = None, most: int = 200) -> list[Blob]:
@@ -89,7 +98,7 @@ class Blobs:
                     for one in page
                     if one["path"].startswith(prefix) and (after is None or one["path"] > after)
                 ]
-        except BaseError as error:
+        except errors().BaseError as error:
             raise away(error) from None
         # Stores list in different orders, and a folder in none.
         return sorted(found, key=lambda blob: blob.name)[:most]
@@ -100,7 +109,7 @@ class Blobs:
             async for page in self.store.list(checked(folder), chunk_size=1000):
                 for one in page:
                     yield one["path"]
-        except (BaseError, OSError) as error:
+        except (errors().BaseError, OSError) as error:
             raise away(error) from None
 
     async def folders_in(self, folder: str) -> Sequence[str]:
@@ -128,21 +137,47 @@ class Blobs:
 
 
 def open_blobs(section: BlobsSection, home: Path) -> Blobs:
-    """The store of the settings: a folder below `home` by default."""
+    """The store of the settings: a folder below `home` by default. A store at a URL is opened at once.
+
+    Raises what the store's library raises for a URL that it does not know.
+    """
     if section.url is None:
         folder = home / "blobs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Blobs(LocalStore(folder), f"{socket.gethostname()}:{folder}", folder)
-    if section.url.startswith("s3://"):
-        options: dict[str, str] = {}
-        if section.endpoint is not None:
-            options["endpoint"] = section.endpoint
-        if section.region is not None:
-            options["region"] = section.region
-        plain = section.endpoint is not None and section.endpoint.startswith("http://")
-        store = S3Store.from_url(section.url, config=options, client_options={"allow_http": plain})  # type: ignore[arg-type]
-        return Blobs(store, section.url)
-    return Blobs(from_url(section.url), section.url)
+        return Blobs(lambda: folder_store(folder), f"{socket.gethostname()}:{folder}", folder)
+    blobs = Blobs(lambda: store_at(section, section.url or ""), section.url)
+    _ = blobs.store
+    return blobs
+
+
+def folder_store(folder: Path) -> ObjectStore:
+    """The store in a folder of this machine."""
+    from obstore.store import LocalStore
+
+    return LocalStore(folder)
+
+
+def store_at(section: BlobsSection, url: str) -> ObjectStore:
+    """The store at a URL."""
+    from obstore.store import S3Store, from_url
+
+    if not url.startswith("s3://"):
+        return from_url(url)
+    options: dict[str, str] = {}
+    if section.endpoint is not None:
+        options["endpoint"] = section.endpoint
+    if section.region is not None:
+        options["region"] = section.region
+    plain = section.endpoint is not None and section.endpoint.startswith("http://")
+    return S3Store.from_url(url, config=options, client_options={"allow_http": plain})  # type: ignore[arg-type]
+
+
+@cache
+def errors() -> ModuleType:
+    """The errors of the store's library."""
+    from obstore import exceptions
+
+    return exceptions
 
 
 def entries_of(path: Path) -> list[Path]:
@@ -163,9 +198,9 @@ async def answered(work: Awaitable[Result]) -> Result:
     """The store's answer. Raises `NotFound`, `Unavailable`."""
     try:
         return await work
-    except (NotFoundError, FileNotFoundError):
+    except (errors().NotFoundError, FileNotFoundError):
         raise NotFound("there is no such blob", hint="List the blobs first.") from None
-    except (BaseError, OSError) as error:
+    except (errors().BaseError, OSError) as error:
         raise away(error) from None
 
 

@@ -30,6 +30,7 @@ NOT_NEEDED = {
     "joserfc",
     "jwt",
     "markdown_it",
+    "obstore",
     "PIL",
     "pygments",
     "rich",

@@ -37,7 +37,7 @@ async def test_put_get_list_delete(blobs: Blobs) -> None:
 
 @pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "object store"])
 async def test_folders_are_listed_and_deleted_as_a_whole(blobs: Blobs, is_folder: bool) -> None:
-    store = blobs if is_folder else Blobs(MemoryStore(), "memory")
+    store = blobs if is_folder else Blobs(MemoryStore, "memory")
     for name in ("up/aa/1/00", "up/aa/1/01", "up/aa/2/00", "up/ab/3/00"):
         await store.put(name, b"x")
     assert sorted([name async for name in store.names_below("up/aa")]) == ["up/aa/1/00", "up/aa/1/01", "up/aa/2/00"]
