@@ -17,7 +17,7 @@ from hypercorn.protocol.events import Event, Response
 from hypercorn.protocol.h2 import H2Protocol
 
 from .app import Application
-from .http1.connection import HttpConnection
+from .http1.connection import LAST_READ_S, HttpConnection
 
 #: How long a connection stays open without a request once the port is closed: a client whose last reply did not say
 #: that the connection ends may be sending its next request.
@@ -72,7 +72,8 @@ class Connections:
         assert task is not None
         connection = self.open[task] = Connection(self, reader, writer)
         task.add_done_callback(self.open.pop)
-        await connection.run()
+        with contextlib.suppress(asyncio.CancelledError):  # else asyncio's streams log it as an error
+            await connection.run()
 
     def end(self) -> None:
         """Close every connection as soon as it has been idle for a moment; those with a request when it is answered."""
@@ -122,7 +123,20 @@ class Connection(TCPServer):
             async with asyncio.timeout(self.all_of.keep_alive_s):
                 await self.all_of.is_ending.wait()
                 await asyncio.sleep(LINGER_S)
+        self.end_by_force()
         await asyncio.shield(self._initiate_server_close())
+
+    async def _close(self) -> None:
+        """Close the connection after what has been written."""
+        timer = self.end_by_force()
+        try:
+            await super()._close()
+        finally:
+            timer.cancel()
+
+    def end_by_force(self) -> asyncio.TimerHandle:
+        """End the connection even if the client does not read what has been written."""
+        return self.loop.call_later(LAST_READ_S, self.writer.transport.abort)
 
     def announce_end(self) -> None:
         """Tell an HTTP/2 client to make no further requests here; to HTTP/1 clients the headers of replies say that."""

@@ -12,6 +12,9 @@ from .head import parse_head
 if TYPE_CHECKING:
     from kaixu.gateway.connections import Connections
 
+#: How long a client may take to read the rest of what was written, once the connection is to be closed.
+LAST_READ_S = 60.0
+
 
 class HttpConnection(asyncio.Protocol):
     """One connection. Requests that a client sends before it has the reply to the last one wait for it.
@@ -108,6 +111,9 @@ class HttpConnection(asyncio.Protocol):
         assert cycle is not None
         if self.transport.is_closing():
             return
+        if not cycle.is_complete:
+            self.break_off()
+            return
         if not cycle.keeps_connection or self.has_eof:
             self.close()
             return
@@ -172,8 +178,9 @@ class HttpConnection(asyncio.Protocol):
 
     def end_soon(self) -> None:
         """Close as soon as the connection has been idle for a moment."""
-        self.idle_since = self.loop.time()
-        self.look_in(self.connections.idle_s())
+        if not self.transport.is_closing():
+            self.idle_since = self.loop.time()
+            self.look_in(self.connections.idle_s())
 
     def cancel(self) -> None:
         """Cancel the request, and close the connection."""
@@ -184,11 +191,20 @@ class HttpConnection(asyncio.Protocol):
             self.task.cancel()
 
     def close(self) -> None:
-        """Close the connection after what has been written."""
+        """Close the connection after what has been written, which a client that does not read cannot prevent."""
         if not self.transport.is_closing():
             with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
                 self.transport.write_eof()
             self.transport.close()
+            self.timer.cancel()
+            self.timer = self.loop.call_later(LAST_READ_S, self.transport.abort)
+
+    def break_off(self) -> None:
+        """Close the connection after a reply that is not whole; at once if the client does not read."""
+        if self.writable is None:
+            self.close()
+        else:
+            self.transport.abort()
 
     def leave(self) -> None:
         """The connection is closed, or handed over."""

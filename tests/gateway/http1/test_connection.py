@@ -170,6 +170,48 @@ async def test_a_client_that_does_not_read_makes_the_application_wait(served: Se
     assert sent == 1000
 
 
+def stalling(*, ends: bool) -> App:
+    """An application that sends more than the client takes, and gives up; `ends`: after the reply's last piece."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": False})
+        message = {"type": "http.response.body", "body": b"x" * 50_000_000, "more_body": not ends}
+        sending = asyncio.create_task(send(message))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert sending.cancel()
+
+    return app
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["within a reply", "at its end"])
+@pytest.mark.parametrize("request_bytes", [LAST, b"\r\n" + LAST], ids=["ordinary", "Hypercorn"])
+async def test_a_client_that_does_not_read_cannot_keep_the_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch, ends: bool, request_bytes: bytes
+) -> None:
+    monkeypatch.setattr("kaixu.gateway.http1.connection.LAST_READ_S", 0.01)
+    monkeypatch.setattr("kaixu.gateway.connections.LAST_READ_S", 0.01)
+    served.app = stalling(ends=ends)
+    reader, writer = await served.connect()
+    cast(Any, reader)._transport.pause_reading()
+    writer.write(request_bytes)
+    connections = served.connections
+    while not (connections.plain or connections.open):
+        await asyncio.sleep(0)
+    await connections.wait(20)  # closed, or handed over to Hypercorn
+    assert await connections.wait(20)
+
+
+async def test_a_client_that_stalls_within_a_reply_is_cut_off_at_once(served: Served) -> None:
+    served.app = stalling(ends=False)
+    reader, writer = await served.connect()
+    cast(Any, reader)._transport.pause_reading()
+    writer.write(GET)
+    while not served.connections.plain:
+        await asyncio.sleep(0)
+    assert await served.connections.wait(20)
+
+
 async def test_a_body_that_nobody_reads_makes_the_client_wait_and_a_client_that_leaves_is_noticed(
     served: Served,
 ) -> None:
