@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import asyncpg
 
+from kaixu.plugin.errors import Stopping
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -71,7 +73,12 @@ class Group(Generic[Item, Answer]):
                     await asyncio.sleep(pause_s)
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 began = monotonic()
-                await self._deliver(batch)
+                try:
+                    await self._deliver(batch)
+                except asyncio.CancelledError:  # the event loop ends, and cancels callers, too: none may wait for ever
+                    fail(batch + self._waiting, Stopping("the gateway has stopped before the database answered"))
+                    self._waiting = []
+                    raise
                 self._sent(len(batch), monotonic() - began)
         finally:
             self._runner = None
