@@ -187,7 +187,7 @@ class Exchange:
         send: ASGISendCallable,
     ) -> None:
         """Call the handler of an upload, which reads the body itself, or not at all."""
-        with self.budget.share() as share:
+        with BodyShare(self.budget) as share:
             share.assign(body_address(request.address))
             upload: UploadBody | None = None
             watch = ClientWatch(receive, cast("asyncio.Task[object]", asyncio.current_task()))

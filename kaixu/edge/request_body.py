@@ -61,10 +61,6 @@ class BodyBudget:
         self.by_unknown = 0
         self.by_owner: Counter[BodyOwner] = Counter()
 
-    def share(self) -> BodyShare:
-        """A new share for one exchange: a context manager that releases its bytes."""
-        return BodyShare(self)
-
     def max_of(self, owner: BodyOwner) -> int:
         """The maximum for one owner."""
         if isinstance(owner, Address):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kaixu.edge.request_body import BodyBudget, BodyOwner, BodyShare, body_address
+from kaixu.edge.request_body import SMALL_BODY_BYTES, BodyBudget, BodyOwner, BodyShare, body_address
 from kaixu.plugin.errors import Overloaded
 
 
 def held(budget: BodyBudget, owner: BodyOwner, count: int) -> BodyShare:
     """A share that holds so many bytes."""
-    share = budget.share()
+    share = BodyShare(budget)
     share.assign(owner)
     share.take(count)
     return share
@@ -18,7 +20,7 @@ def held(budget: BodyBudget, owner: BodyOwner, count: int) -> BodyShare:
 
 def is_full(budget: BodyBudget, owner: BodyOwner, count: int = 1) -> bool:
     """Whether there is no room for more."""
-    share = budget.share()
+    share = BodyShare(budget)
     share.assign(owner)
     try:
         share.require_room(count)
@@ -67,3 +69,22 @@ def test_what_a_stranger_holds_moves_with_it_when_it_is_known() -> None:
 )
 def test_an_ipv6_network_is_one_address(one: str, other: str, same: bool) -> None:
     assert (body_address(one) == body_address(other)) == same
+
+
+SIZES = st.sampled_from([0, 1, SMALL_BODY_BYTES // 2, SMALL_BODY_BYTES - 1, SMALL_BODY_BYTES, 3 * SMALL_BODY_BYTES])
+OWNERS = st.sampled_from([1, 2, body_address("192.0.2.1"), body_address("198.51.100.1")])
+
+
+@given(SIZES, SIZES, st.lists(st.tuples(OWNERS, SIZES), max_size=4), OWNERS, SIZES)
+def test_a_body_fits_if_the_budget_and_its_owner_have_room(
+    most: int, one: int, others: list[tuple[BodyOwner, int]], owner: BodyOwner, count: int
+) -> None:
+    budget = BodyBudget(lambda: most, lambda: one)
+    for other, size in others:
+        share = BodyShare(budget)
+        share.assign(other)
+        if share.fits(size):
+            share.add(size)
+    share = BodyShare(budget)
+    share.assign(owner)
+    assert share.fits(count) is (not count or (budget.held + count <= most and share.has_room(count)))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, filtered, shape_of
+from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, filtered, is_text_alone, shape_of
 from kaixu.plugin.types import Native
 
 OPENAI, ANTHROPIC = "openai.chat", "anthropic.messages"
@@ -150,3 +152,29 @@ def test_what_is_allowed_by_its_name_is_known_too(protocol: str) -> None:
     from importlib import import_module
 
     assert set(import_module(f"kaixu.plugin.protocols.{module}").DEARER) <= set(shape_of(protocol))
+
+
+ODD = st.sampled_from([None, False, True, 0, 1, 9, "x", "priority", [], [{"type": "web_search"}], {}, {"tools": [1]}])
+TURN = st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls", "unknown"]), ODD, max_size=3)
+BODY = st.dictionaries(st.sampled_from([*sorted(shape_of(OPENAI)), "unknown"]), ODD, max_size=4)
+
+
+@given(BODY, st.one_of(st.lists(st.one_of(TURN, st.just({"role": "user", "content": "Hi"})), max_size=3), ODD))
+def test_a_body_of_text_alone_has_nothing_unknown_and_nothing_dearer(body: dict[str, Any], messages: Any) -> None:
+    body = body | {"messages": messages}
+    if is_text_alone(Native(OPENAI, body)):
+        assert names(OPENAI, body) == []
+        assert filtered(body, shape_of(OPENAI)) == (body, [])
+
+
+@pytest.mark.parametrize("field", sorted(shape_of(OPENAI)))
+@pytest.mark.parametrize("value", [True, 9, "priority", [{"type": "web_search"}], {"tools": [1]}], ids=str)
+def test_no_field_of_a_body_of_text_alone_costs_more(field: str, value: object) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], field: value}
+    assert not (is_text_alone(Native(OPENAI, body)) and names(OPENAI, body))
+
+
+def test_usual_bodies_are_text_alone() -> None:
+    usual = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "temperature": 1.0}
+    assert is_text_alone(Native(OPENAI, usual))
+    assert not is_text_alone(Native(OPENAI, usual | {"tools": []}))

@@ -180,3 +180,11 @@ def test_pieces_in_any_order_fold_to_their_texts(pieces: list[tuple[int, str]]) 
     told = {choice["index"]: choice["message"]["content"] for choice in merge_chunks(chunks)["choices"]}
     wanted = {index: "".join(text for at, text in pieces if at == index) for index, _ in pieces}
     assert told == wanted
+
+
+@given(st.text())
+def test_a_piece_of_text_is_a_chunk_as_any_other_delta_is(text: str) -> None:
+    encoder = ChatStreamEncoder("ours", native=False, include_usage=False)
+    encoder.begin(ticket())
+    encoder.event(ChatDelta("Let me see. "))
+    assert encoder.event(ChatDelta(text)) == encoder.chunk_frame({"content": text})
