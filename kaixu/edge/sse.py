@@ -99,7 +99,8 @@ class EventStream:
         task = self._begin()
         try:
             with within(within_s):
-                await self._next_frame(task)
+                if not self._frames and not task.done():
+                    await self._woken()
         except TimeoutError:
             self.is_committed = True
         if task.done() and not self._frames:
@@ -119,15 +120,10 @@ class EventStream:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    async def _next_frame(self, task: asyncio.Task[None]) -> None:
-        """Wait until there is a frame, or the task has ended."""
-        if self._frames or task.done():
-            return
+    def _woken(self) -> asyncio.Future[None]:
+        """Done when there is a frame, or the task has ended."""
         self._reader = self._loop.create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
+        return self._reader
 
     async def __anext__(self) -> bytes:
         self.is_committed = True
@@ -139,11 +135,7 @@ class EventStream:
             self._idle_since = self._loop.time()
             if self._timer is None:
                 self._timer = self._loop.call_later(PING_S, self._ping)
-            self._reader = self._loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._woken()
         data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
         self._frames.clear()
         self._size = 0

@@ -144,8 +144,7 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[list[C
                 except Exception as error:
                     if ticket.finish_reason is None:
                         raise
-                    # The finish reason was received, so the answer is complete.
-                    ticket.wire.note(f"{type(error).__name__} after the end of an answer")
+                    note_late_error(ticket, error)  # the answer is complete
                     return
                 counted = 0
                 try:
@@ -172,6 +171,11 @@ async def each_alone(events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[
     """Each event in a list of its own."""
     async for event in events:
         yield [event]
+
+
+def note_late_error(ticket: ChatTicket, error: Exception) -> None:
+    """Note an error that came after the finish reason."""
+    ticket.wire.note(f"{type(error).__name__} after the end of an answer")
 
 
 class count_as_failure:

@@ -15,7 +15,7 @@ from .http_head import request_head
 from .http_pool import ConnectionPool
 from .http_reply import Reply
 from .http_resolver import Resolver
-from .vendor_response import ReplyHeaders, VendorResponse
+from .vendor_response import VendorHeaders, VendorResponse
 
 #: Requests with these methods may be sent again when a connection that was used before turns out to be closed.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -77,7 +77,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
                     continue
                 raise
             response = VendorResponse(reply.status, stream=reply, request=request, extensions=EXTENSIONS)
-            response.headers = ReplyHeaders(reply.headers, is_ascii=reply.is_ascii)
+            response.headers = VendorHeaders(reply.headers, is_ascii=reply.is_ascii)
             return response
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ from kaixu.plugin.tries import answer_too_large
 MOST_WHOLE_BYTES = 160 * 1024 * 1024
 
 
-class ReplyHeaders(httpx.Headers):
+class VendorHeaders(httpx.Headers):
     """Headers as a connection has read them: as sent, in lower case, value. `is_ascii`: all values are."""
 
     def __init__(self, headers: list[tuple[bytes, bytes, bytes]], *, is_ascii: bool) -> None:

@@ -8,7 +8,7 @@ from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.event_batches import EventBatches
 from kaixu.plugin.types import ChatEvent, Usage
 
-from .chat import answer_in_cache
+from .chat import answer_in_cache, note_late_error
 from .chat_ticket import ChatTicket
 from .gate import Gate
 from .lanes import translated
@@ -101,8 +101,3 @@ async def read_usage(ticket: ChatTicket, opened: Opened) -> None:
                 ticket.count_event(event)
     except Exception as error:  # noqa: BLE001 - the client's answer is complete
         note_late_error(ticket, error)
-
-
-def note_late_error(ticket: ChatTicket, error: Exception) -> None:
-    """Note an error that came after the finish reason."""
-    ticket.wire.note(f"{type(error).__name__} after the end of an answer")

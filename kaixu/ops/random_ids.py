@@ -10,7 +10,7 @@ AT_ONCE = 1600
 
 
 class RandomBytes:
-    """Bytes of `os.urandom`, each given out once. A process that is forked gets bytes of its own."""
+    """Bytes of `os.urandom`, each given out once. For one thread; a process that is forked gets bytes of its own."""
 
     __slots__ = ("left",)
 
