@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2_fragments import render_block as render_block_of
 from markupsafe import Markup as Html
 
 from . import charts, formats
 from .components import Cell, Column, Component, Form, Markup, Page, Part, Row, Stack
 from .frame import Frame
 from .static_files import static_url
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 def render_page(page: Page, frame: Frame) -> str:
@@ -29,8 +28,6 @@ def render_page(page: Page, frame: Frame) -> str:
 
 def render_block(page: Page, frame: Frame, block: str = "content") -> str:
     """One block of a page, for a request that replaces only that."""
-    from jinja2_fragments import render_block as render_block_of
-
     return str(render_block_of(environment(), "page.html", block, page=page, frame=frame))
 
 
@@ -83,8 +80,6 @@ def form_id(form: Form) -> str:
 @cache
 def environment() -> Environment:
     """The Jinja environment of all pages."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # a gateway that shows no page needs no Jinja
-
     env = Environment(
         loader=PackageLoader("kaixu.web", "templates"),
         autoescape=True,
