@@ -24,7 +24,7 @@ class EventBatches:
         return self
 
     async def __anext__(self) -> ChatEvent:
-        if not self.ready:
+        while not self.ready:
             self.ready = list(await anext(self.batches))
         return self.ready.pop(0)
 
