@@ -100,6 +100,8 @@ class ConnectionPool:
         if self.is_closed:
             connection.close()
             raise httpx.ConnectError("the gateway is stopping")
+        if connection.is_closed:  # before anything was sent to it
+            raise httpx.ConnectError("the vendor closed the new connection, or sent something that nobody asked for")
         self.connections.add(connection)
         return connection
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import httpx
 import pytest
 
 from kaixu.metering import http_pool
+from kaixu.metering.http_connection import Connection
 from kaixu.metering.http_transport import HttpTransport
 from tests.support.raw_vendor import Line, raw_vendor, reply
 
@@ -134,3 +136,24 @@ async def test_each_request_gets_its_own_reply_while_connections_come_and_go(tra
         for first in range(0, 600, 20):
             answered += sum(await asyncio.gather(*(ask(number) for number in range(first, first + 20))))
     assert answered > 300
+
+
+async def test_a_connection_that_ends_before_anything_was_sent_was_never_made(
+    transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def talk(line: Line) -> None:
+        """Close at once."""
+
+    connect = transport.pool.connect
+
+    async def connect_slowly(*given: Any) -> Connection:
+        connection = await connect(*given)
+        while not connection.is_closed:
+            await asyncio.sleep(0)
+        return connection
+
+    monkeypatch.setattr(transport.pool, "connect", connect_slowly)
+    async with raw_vendor(talk) as vendor:
+        with pytest.raises(httpx.ConnectError):
+            await body_of(transport, vendor.url)
+    assert not transport.pool.connections
