@@ -46,7 +46,9 @@ FREE_LIMITS = WireLimits(connect_s=10, first_byte_s=60, between_bytes_s=60, tota
 class Caller(msgspec.Struct, frozen=True):
     """Who makes a call: the hashes of a virtual key, or the id of the key that a session is for.
 
-    `app_id`, `build_id`: the client's program. `facts`: where to write what is learned about the call.
+    `legacy_hash`: what the key may be stored under instead of `key_hash`; see `other_hashes` in
+    kaixu/accounts/key_material.py. `app_id`, `build_id`: the client's program. `facts`: where to write what is learned
+    about the call.
     """
 
     key_hash: bytes | None

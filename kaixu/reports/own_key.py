@@ -25,7 +25,7 @@ MONTH_CHARACTERS = 7
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """What names the key of a request: its hashes, or its id in a session."""
+    """What names the key of a request: its hashes (see `Caller` in kaixu/metering/gate.py), or its id in a session."""
 
     key_hash: bytes | None
     legacy_hash: bytes | None

@@ -25,6 +25,7 @@ FREE_UNCOUNTED = -2
 class Ask(msgspec.Struct, frozen=True):
     """A request to admit one call. The caller is `key_hash` with `legacy_hash`, or `key_id` for a session.
 
+    `legacy_hash` is more than one hash while KEY_PEPPER is being replaced; see schema/functions/admit_v2.sql.
     `provider` is the lane, `requested_provider` the name that the client used for it. The tags `app_id`, `build_id`
     (the client's program) and `end_user` (whom the client makes the call for) are for reports; None: not given.
     `most_tokens`: how many the call can use, `least_tokens`: with the least output worth granting. `names`: of the

@@ -12,7 +12,7 @@ from kaixu.accounts.key_material import key_hash, legacy_hash, other_hashes, pep
 from kaixu.accounts.sessions import session_owner
 from kaixu.plugin.types import Usage
 from kaixu.reports.own_key import Credential, find_own_key
-from kaixu.store import admission, allowlists, plans, readings
+from kaixu.store import admission, allowlists, collections, plans, readings
 from tests.support.calls import OWNER, admit, asking, settle
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 from tests.support.process import SECRETS
@@ -176,6 +176,13 @@ async def test_every_statement_that_finds_a_key_knows_all_its_hashes(pool: async
     key_id, key = await virtual_key(pool, customer_id)
     peppers = (OTHER_PEPPER, SECRETS["KEY_PEPPER"])
     both = hashes_under(key, *peppers)
+    await pool.execute(
+        """
+        insert into kaixu.collection (customer_id, name, provider, model, dimensions, language)
+        values ($1, 'notes', 'p', 'm', 2, 'simple')
+        """,
+        customer_id,
+    )
     for stored in (key_hash(peppers[1], key), legacy_hash(key), key_hash(peppers[0], key)):
         await pool.execute("update kaixu.virtual_key set key_hash = $2 where id = $1", key_id, stored)
         assert (await session_owner(pool, key, peppers=peppers)).key_id == key_id
@@ -185,6 +192,7 @@ async def test_every_statement_that_finds_a_key_knows_all_its_hashes(pool: async
         assert (taken.refused, taken.key_id) == (None, key_id)
         models = await allowlists.allowed(pool, **both, key_id=None, models=[("up", "m")])
         assert models is not None
+        assert await collections.collection_of_key(pool, **both, key_id=None, name="notes") is not None
         await pool.execute("update kaixu.customer set price_factor_millionths = 2000000 where id = $1", customer_id)
         assert await plans.factors(pool, [(None, both["key_hash"], both["legacy_hash"])]) == [2_000_000]
         async with pool.acquire() as holder, holder.transaction():
