@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaixu.plugin.usage import OPENAI_DETAILS, OPENAI_NAMES, Figures, figures_of, figures_of_openai
+from kaixu.plugin.usage_figures import OPENAI_DETAILS, OPENAI_NAMES, Figures, figures_of, figures_of_openai
 from tests.support.size import examples
 
 FIGURE = st.one_of(st.integers(0, 50), st.integers(-2, -1), st.none(), st.just(2.0), st.just("3"), st.just(True))
