@@ -117,12 +117,18 @@ class Connection(TCPServer):
         super().__init__(all_of.wrapped_app, loop, all_of.config, all_of.context, {}, reader, writer)
         self.all_of = all_of
 
+    async def _read_data(self) -> None:
+        """Read until the client sends nothing more; then there is no next request to wait for."""
+        await super()._read_data()
+        await self.idle_task.stop()
+
     async def _idle_timeout(self) -> None:
         """Close the connection unless this is cancelled by a request."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.all_of.keep_alive_s):
-                await self.all_of.is_ending.wait()
-                await asyncio.sleep(LINGER_S)
+        if not self.reader.at_eof():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.all_of.keep_alive_s):
+                    await self.all_of.is_ending.wait()
+                    await asyncio.sleep(LINGER_S)
         self.end_by_force()
         await asyncio.shield(self._initiate_server_close())
 

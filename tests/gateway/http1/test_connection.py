@@ -16,6 +16,7 @@ from kaixu.gateway.connections import Connections
 App = Callable[[Any, Any, Any], Awaitable[None]]
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"  # left to Hypercorn
 LAST = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 
 
@@ -185,12 +186,13 @@ def stalling(*, ends: bool) -> App:
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["within a reply", "at its end"])
-@pytest.mark.parametrize("request_bytes", [LAST, b"\r\n" + LAST], ids=["ordinary", "Hypercorn"])
+@pytest.mark.parametrize("request_bytes", [GET, CHUNKED], ids=["ordinary", "Hypercorn"])
 async def test_a_client_that_does_not_read_cannot_keep_the_connection(
     served: Served, monkeypatch: pytest.MonkeyPatch, ends: bool, request_bytes: bytes
 ) -> None:
     monkeypatch.setattr("kaixu.gateway.http1.connection.LAST_READ_S", 0.01)
     monkeypatch.setattr("kaixu.gateway.connections.LAST_READ_S", 0.01)
+    served.connections.keep_alive_s = 0.01
     served.app = stalling(ends=ends)
     reader, writer = await served.connect()
     cast(Any, reader)._transport.pause_reading()
@@ -210,6 +212,19 @@ async def test_a_client_that_stalls_within_a_reply_is_cut_off_at_once(served: Se
     while not served.connections.plain:
         await asyncio.sleep(0)
     assert await served.connections.wait(20)
+
+
+@pytest.mark.parametrize("request_bytes", [GET, CHUNKED], ids=["ordinary", "Hypercorn"])
+async def test_a_connection_ends_when_its_client_sends_nothing_more(served: Served, request_bytes: bytes) -> None:
+    served.app = replying(b"abc", headers=((b"content-length", b"3"),))
+    for is_idle in (True, False):
+        reader, writer = await served.connect()
+        writer.write(request_bytes)
+        async with asyncio.timeout(20):
+            if is_idle:
+                await reader.readuntil(b"\r\n\r\nabc")
+            writer.write_eof()
+            await reader.read()
 
 
 async def test_a_body_that_nobody_reads_makes_the_client_wait_and_a_client_that_leaves_is_noticed(
