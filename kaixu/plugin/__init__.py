@@ -45,7 +45,7 @@ from kaixu.plugin.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from kaixu.plugin.event_batches import EventBatches
+from kaixu.plugin.event_batches import EventBatches, read_together
 from kaixu.plugin.fields import Body, Clamped, Header, Path, Query, RawBody
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
@@ -264,6 +264,7 @@ __all__ = [
     "objects_of",
     "panels",
     "post",
+    "read_together",
     "retry_after",
     "server_sent_events",
     "text_of",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import TypeVar
 
 from kaixu.plugin.types import ChatEvent
+
+Document = TypeVar("Document")
 
 
 class EventBatches:
@@ -36,3 +39,23 @@ class EventBatches:
     async def aclose(self) -> None:
         """End the answer."""
         await self.batches.aclose()
+
+
+def read_together(
+    documents: Iterable[Document],
+    read: Callable[[Document], Iterable[ChatEvent]],
+    is_done: Callable[[], bool] = lambda: False,
+) -> tuple[list[ChatEvent], Exception | None]:
+    """The events of documents that came together, up to `is_done`, and the error that `read` raised after them.
+
+    Yield the events before you raise the error: what came before it belongs to the client.
+    """
+    events: list[ChatEvent] = []
+    try:
+        for document in documents:
+            events += read(document)
+            if is_done():
+                break
+    except Exception as error:  # noqa: BLE001 - for the caller to raise
+        return events, error
+    return events, None

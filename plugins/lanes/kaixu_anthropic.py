@@ -38,6 +38,7 @@ from kaixu.plugin import (
     hookimpl,
     object_of,
     post,
+    read_together,
     until_end,
 )
 
@@ -122,18 +123,11 @@ class Anthropic(Lane):
         async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
             async for documents in until_end(answer.batches(), reader.finished):
-                events: list[ChatEvent] = []
-                try:
-                    for document in documents:
-                        events += reader.read(document)
-                        if reader.done:
-                            break
-                except Exception:
-                    if events:  # what came before it is good
-                        yield events
-                    raise
+                events, failure = read_together(documents, reader.read, lambda: reader.done)
                 if events:
                     yield events
+                if failure is not None:
+                    raise failure
                 if reader.done:
                     break
             yield [reader.end(answer)]

@@ -37,6 +37,7 @@ from kaixu.plugin import (
     Wire,
     hookimpl,
     post,
+    read_together,
     until_end,
     vectors_in,
 )
@@ -155,16 +156,11 @@ class OpenAI(Lane):
                 yield [reader.end(answer)]
                 return
             async for documents in until_end(answer.batches(), reader.finished):
-                events: list[ChatEvent] = []
-                try:
-                    for document in documents:
-                        events += reader.read(document.data)
-                except Exception:
-                    if events:  # what came before it is good
-                        yield events
-                    raise
+                events, failure = read_together(documents, lambda document: reader.read(document.data))
                 if events:
                     yield events
+                if failure is not None:
+                    raise failure
             yield [reader.end(answer)]
             if answer.done:
                 await answer.drain()
